@@ -1,0 +1,381 @@
+"""LangChain's messages to AI21's JSON and back. The only module that speaks both.
+
+Nothing here does input or output, and nothing that is passed in is changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import singledispatch
+from typing import Any, cast
+from uuid import uuid4
+
+from langchain_core.documents import Document
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    InvalidToolCall,
+    SystemMessage,
+    ToolMessage,
+)
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import (
+    ToolCallChunk,
+    invalid_tool_call,
+    tool_call,
+    tool_call_chunk,
+)
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
+
+from ai21_chains import _wire
+from ai21_chains.errors import ConfigurationError, UnsupportedContentError
+
+PROVIDER = "ai21"
+"""`model_provider` of each message, and `ls_provider` of each trace. LangChain compares the two."""
+
+_ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "ai": "assistant",
+}
+
+
+# --- LangChain to AI21 -----------------------------------------------------------------------
+
+
+def to_wire(messages: Iterable[BaseMessage]) -> list[_wire.Message]:
+    """Convert a conversation to AI21's messages.
+
+    Raises:
+        UnsupportedContentError: A message holds something other than text.
+        ConfigurationError: There is no message, or AI21 has no such kind of message.
+    """
+    converted = [_to_wire(message) for message in messages]
+    if not converted:
+        raise ConfigurationError("messages is empty: there is nothing to answer")
+    return converted
+
+
+@singledispatch
+def _to_wire(message: BaseMessage) -> _wire.Message:
+    kind = type(message).__name__
+    raise ConfigurationError(
+        f"A {kind} has no counterpart in AI21's API. Use a SystemMessage, HumanMessage, AIMessage "
+        "or ToolMessage"
+    )
+
+
+@_to_wire.register
+def _(message: HumanMessage) -> _wire.Message:
+    return {"role": "user", "content": text_of(message)}
+
+
+@_to_wire.register
+def _(message: SystemMessage) -> _wire.Message:
+    return {"role": "system", "content": text_of(message)}
+
+
+@_to_wire.register
+def _(message: ToolMessage) -> _wire.Message:
+    return {"role": "tool", "content": text_of(message), "tool_call_id": message.tool_call_id}
+
+
+@_to_wire.register
+def _(message: ChatMessage) -> _wire.Message:
+    role = _ROLES.get(message.role.lower())
+    if role is None:
+        roles = ", ".join(sorted(_ROLES))
+        raise ConfigurationError(f"A ChatMessage has the role {message.role!r}; AI21 knows {roles}")
+    return cast(_wire.Message, {"role": role, "content": text_of(message)})
+
+
+@_to_wire.register
+def _(message: AIMessage) -> _wire.Message:
+    # What a model has said besides text (reasoning, citations, another provider's tool blocks)
+    # has no place in AI21's history; the calls themselves stand in tool_calls.
+    content = message.content
+    text = content if isinstance(content, str) else "".join(_texts(content))
+    wire: _wire.Message = {"role": "assistant", "content": text}
+    calls = [
+        _call_to_wire(call["id"], call["name"], json.dumps(call["args"], ensure_ascii=False))
+        for call in message.tool_calls
+    ]
+    calls += [
+        _call_to_wire(call["id"], call["name"] or "", call["args"] or "")
+        for call in message.invalid_tool_calls
+    ]
+    if calls:
+        wire["tool_calls"] = calls
+    return wire
+
+
+def _call_to_wire(call_id: str | None, name: str, arguments: str) -> _wire.ToolCall:
+    return {
+        "id": call_id or f"call_{name}",
+        "type": "function",
+        "function": {"name": name, "arguments": arguments},
+    }
+
+
+def text_of(message: BaseMessage) -> str:
+    """Return a message's text; parts are joined as LangChain's `message.text` joins them.
+
+    Raises:
+        UnsupportedContentError: The message holds something other than text.
+    """
+    if isinstance(message.content, str):
+        return message.content
+    for block in message.content:
+        if isinstance(block, str):
+            continue
+        kind = block.get("type", "text")
+        if kind != "text" or not isinstance(block.get("text"), str):
+            raise UnsupportedContentError(
+                f"A {message.type} message holds a content block of type {kind!r}; AI21's models "
+                "read text only. Convert it to text, or leave it out"
+            )
+    return "".join(_texts(message.content))
+
+
+def _texts(content: Sequence[str | dict[str, Any]]) -> Iterable[str]:
+    for block in content:
+        if isinstance(block, str):
+            yield block
+        elif block.get("type", "text") == "text":
+            yield block.get("text") or ""
+
+
+def documents_to_wire(
+    documents: Iterable[Document | str | Mapping[str, Any]],
+) -> list[_wire.Document]:
+    """Convert grounding documents to AI21's form: text, metadata of strings, and perhaps an id.
+
+    Raises:
+        ConfigurationError: Something is not a document.
+    """
+    if isinstance(documents, str | Document | Mapping):
+        raise ConfigurationError("documents is a single document; a list is needed: [document]")
+    return [_document_to_wire(document, at) for at, document in enumerate(documents)]
+
+
+def _document_to_wire(document: object, at: int) -> _wire.Document:
+    if isinstance(document, str):
+        return {"content": document, "metadata": {}}
+    if isinstance(document, Document):
+        content: object = document.page_content
+        metadata: object = document.metadata
+        identity = document.id
+    elif isinstance(document, Mapping):
+        content = document.get("content", document.get("page_content"))
+        metadata = document.get("metadata") or {}
+        identity = document.get("id")
+    else:
+        kind = type(document).__name__
+        raise ConfigurationError(f"documents[{at}] is a {kind}, not a Document, a string or a dict")
+    if not isinstance(content, str):
+        raise ConfigurationError(f"documents[{at}] has no text under 'content'")
+    wire: _wire.Document = {"content": content, "metadata": _metadata_to_wire(metadata, at)}
+    if identity is not None:
+        wire["id"] = str(identity)
+    return wire
+
+
+def _metadata_to_wire(metadata: object, at: int) -> dict[str, str]:
+    # AI21's guides show a list of {"key", "value"} pairs, its schema an object of strings; the
+    # server reads the schema's form.
+    if isinstance(metadata, list) and all(isinstance(pair, Mapping) for pair in metadata):
+        metadata = {pair.get("key"): pair.get("value") for pair in metadata}
+    if not isinstance(metadata, Mapping):
+        raise ConfigurationError(f"documents[{at}] has metadata that is not a dict")
+    return {str(key): _as_text(value) for key, value in metadata.items() if value is not None}
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+# --- AI21 to LangChain -----------------------------------------------------------------------
+
+
+def generations(completion: _wire.Completion, model: str) -> list[ChatGeneration]:
+    """Convert an answer to one generation for each of its `n` choices, in the order of `index`.
+
+    Args:
+        completion: The answer, checked by `_protocol.read_completion`.
+        model: The model that was asked for: AI21's answers name none.
+    """
+    choices = sorted(completion["choices"], key=lambda choice: choice.get("index") or 0)
+    usage = usage_metadata(completion.get("usage"))
+    found: list[ChatGeneration] = []
+    for choice in choices:
+        message = choice["message"]
+        calls, invalid = _read_calls(message.get("tool_calls") or [])
+        found.append(
+            ChatGeneration(
+                message=AIMessage(
+                    content=message.get("content") or "",
+                    id=completion.get("id") if len(choices) == 1 else None,
+                    tool_calls=calls,
+                    invalid_tool_calls=invalid,
+                    additional_kwargs=_extras(message),
+                    response_metadata=_metadata(completion, model, choice.get("finish_reason")),
+                    # The usage is that of the whole request: counted once.
+                    usage_metadata=usage if not found else None,
+                )
+            )
+        )
+    return found
+
+
+class ChunkReader:
+    """Turns the events of one streamed answer into LangChain's chunks.
+
+    LangChain joins chunks by adding them up: strings are concatenated and numbers summed. So the
+    id, name and position of a tool call, the finish reason, the model's name and the usage are each
+    given once, however often the server repeats them.
+    """
+
+    def __init__(self, model: str) -> None:
+        """Start before the first event.
+
+        Args:
+            model: The model that was asked for.
+        """
+        self._model = model
+        self._id: str | None = None
+        self._finish_reason: str | None = None
+        self.usage: UsageMetadata | None = None
+        self._positions: dict[int, int] = {}
+        self._call_ids: list[str] = []
+        self._named: set[int] = set()
+
+    def read(self, event: _wire.Completion) -> ChatGenerationChunk | None:
+        """Return the chunk for one event, or None if the event adds nothing to the message."""
+        if self._id is None:
+            self._id = event.get("id")
+        if usage := event.get("usage"):
+            self.usage = usage_metadata(usage) or self.usage
+        for choice in event["choices"]:
+            self._finish_reason = choice.get("finish_reason") or self._finish_reason
+            delta = choice["delta"]
+            content = delta.get("content")
+            calls = delta.get("tool_calls")
+            extras = _extras(delta) if "reasoning_content" in delta else {}
+            if not (content or calls or extras):
+                continue
+            return ChatGenerationChunk(
+                message=AIMessageChunk(
+                    content=content or "",
+                    id=self._id,
+                    additional_kwargs=extras,
+                    response_metadata={"model_provider": PROVIDER},
+                    tool_call_chunks=[self._piece(call) for call in calls] if calls else [],
+                )
+            )
+        return None
+
+    def last(self) -> ChatGenerationChunk:
+        """Return the closing chunk: no text, but the usage and what is known of the answer."""
+        metadata = _metadata({"id": self._id or ""}, self._model, self._finish_reason)
+        return ChatGenerationChunk(
+            message=AIMessageChunk(
+                content="",
+                id=self._id,
+                response_metadata=metadata,
+                usage_metadata=self.usage,
+                chunk_position="last",
+            )
+        )
+
+    def _piece(self, delta: _wire.ToolCallDelta) -> ToolCallChunk:
+        given = delta.get("index") or 0
+        call_id = delta.get("id")
+        function = delta.get("function", {})
+        position = self._positions.get(given)
+        # Some servers number every call 0: another id is another call all the same.
+        is_new = position is None or bool(call_id and call_id != self._call_ids[position])
+        if is_new:
+            position = self._positions[given] = len(self._call_ids)
+            self._call_ids.append(call_id or f"call_{uuid4().hex}")
+        assert position is not None
+        name = function.get("name") if position not in self._named else None
+        if name:
+            self._named.add(position)
+        return tool_call_chunk(
+            name=name or None,
+            args=_arguments(function.get("arguments")),
+            id=self._call_ids[position] if is_new else None,
+            index=position,
+        )
+
+
+def usage_metadata(usage: object) -> UsageMetadata | None:
+    """Convert AI21's token counts, or return None if they are missing or are no counts."""
+    if not isinstance(usage, dict):
+        return None
+    counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    given, made = (count if isinstance(count, int) else None for count in counts)
+    if given is None and made is None:
+        return None
+    total = usage.get("total_tokens")
+    both = (given or 0) + (made or 0)
+    return UsageMetadata(
+        input_tokens=given or 0,
+        output_tokens=made or 0,
+        total_tokens=total if isinstance(total, int) else both,
+    )
+
+
+def _metadata(
+    completion: _wire.Completion, model: str, finish_reason: str | None
+) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"model_provider": PROVIDER, "model_name": model}
+    if finish_reason:
+        metadata["finish_reason"] = finish_reason
+    if completion.get("id"):
+        metadata["id"] = completion["id"]
+    return metadata
+
+
+def _extras(message: _wire.AssistantMessage) -> dict[str, Any]:
+    reasoning = message.get("reasoning_content")
+    return {"reasoning_content": reasoning} if reasoning else {}
+
+
+def _read_calls(
+    calls: list[_wire.ToolCallDelta],
+) -> tuple[list[Any], list[InvalidToolCall]]:
+    valid, invalid = [], []
+    for call in calls:
+        function = call.get("function", {})
+        name = function.get("name") or ""
+        call_id = call.get("id") or f"call_{uuid4().hex}"
+        text = _arguments(function.get("arguments"))
+        try:
+            # strict=False: models write raw line breaks into strings.
+            arguments = json.loads(text, strict=False) if text.strip() else {}
+        except ValueError as error:
+            problem = f"The arguments of {name} are not JSON: {error}"
+        else:
+            if isinstance(arguments, dict):
+                valid.append(tool_call(name=name, args=arguments, id=call_id))
+                continue
+            problem = f"The arguments of {name} are not a JSON object"
+        invalid.append(invalid_tool_call(name=name, args=text, id=call_id, error=problem))
+    return valid, invalid
+
+
+def _arguments(value: object) -> str:
+    # The API's schema says that it is a string of JSON; some servers send the object itself.
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

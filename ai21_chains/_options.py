@@ -1,0 +1,163 @@
+"""The arguments of a model: their types and ranges, the same for a constructor and for one call.
+
+Ranges are those of AI21's API reference (Chat Completions, request). Whatever is wrong is refused
+here, by name, before anything is sent.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, TypeAlias
+from urllib.parse import urlsplit
+
+from langchain_core.documents import Document
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+)
+from typing_extensions import TypedDict
+
+from ai21_chains.client import APIKey, AsyncHTTPClient, HTTPClient, Timeout
+from ai21_chains.errors import ConfigurationError
+
+ALIASES = {"model_name": "model", "api_host": "base_url", "api_base": "base_url"}
+"""Names that other AI21 clients use, and ours."""
+
+_SECRETS = frozenset({"api_key", "proxy", "base_url", "default_headers", "extra_headers"})
+"""Arguments whose value may hold a credential: an error message never repeats it."""
+
+
+def _check_model(model: str) -> str:
+    # LiteLLM's spelling, in many a configuration file.
+    model = model.strip().removeprefix("ai21/")
+    if not model:
+        raise ValueError("Input should name a model, such as 'jamba-mini'")
+    return model
+
+
+def _check_base_url(url: str) -> str:
+    parts = urlsplit(url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("Input should be an address such as 'https://api.ai21.com/studio/v1'")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("Input should be an address without credentials, query and fragment")
+    path = parts.path.rstrip("/")
+    if not path and parts.hostname.endswith(".ai21.com"):
+        # Until version 3.2 AI21's own SDK took AI21_API_HOST without the path.
+        path = "/studio/v1"
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _check_stop(stop: str | list[str]) -> list[str]:
+    stops = [stop] if isinstance(stop, str) else stop
+    if not all(stops):
+        raise ValueError("Input should hold no empty string")
+    return stops
+
+
+def _check_timeout(timeout: float | Timeout) -> float | Timeout:
+    if isinstance(timeout, float | int) and timeout <= 0:
+        raise ValueError("Input should be greater than 0")
+    return timeout
+
+
+def _as_secret(key: object) -> object:
+    return SecretStr(key) if isinstance(key, str) else key
+
+
+Model: TypeAlias = Annotated[str, AfterValidator(_check_model)]
+BaseURL: TypeAlias = Annotated[str, AfterValidator(_check_base_url)]
+Temperature: TypeAlias = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+TopP: TypeAlias = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+MaxTokens: TypeAlias = Annotated[int, Field(ge=0)]
+Choices: TypeAlias = Annotated[int, Field(ge=1, le=16)]
+Stop: TypeAlias = Annotated[str | list[str], AfterValidator(_check_stop)]
+Documents: TypeAlias = Sequence[Document | str | dict[str, Any]]
+Retries: TypeAlias = Annotated[int, Field(ge=0)]
+Seconds: TypeAlias = Annotated[
+    float | Timeout, Field(allow_inf_nan=False), AfterValidator(_check_timeout)
+]
+Key: TypeAlias = Annotated[APIKey, BeforeValidator(_as_secret)]
+
+
+class CallOptions(TypedDict, total=False):
+    """What can be set for a single call; each has the meaning that it has in the constructor."""
+
+    __pydantic_config__ = ConfigDict(  # type: ignore[misc]
+        extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
+
+    model: Model
+    temperature: Temperature | None
+    top_p: TopP | None
+    max_tokens: MaxTokens | None
+    stop: Stop | None
+    n: Choices | None
+    seed: int | None
+    user: str | None
+    documents: Documents | None
+    response_format: Any
+    tools: Sequence[Any] | None
+    tool_choice: Any
+    parallel_tool_calls: bool | None
+    model_kwargs: dict[str, Any]
+    # Read by LangChain, which passes them on all the same.
+    stream: bool
+    # How the request travels.
+    api_key: Key | None
+    base_url: BaseURL
+    timeout: Seconds | None
+    max_retries: Retries
+    default_headers: Mapping[str, str] | None
+    extra_headers: Mapping[str, str] | None
+    proxy: str | None
+    http_client: HTTPClient | None
+    http_async_client: AsyncHTTPClient | None
+
+
+_CALL_OPTIONS = TypeAdapter(CallOptions)
+
+
+def check_call(options: Mapping[str, Any], owner: str) -> CallOptions:
+    """Check the options of one call.
+
+    Args:
+        options: What the caller gave, by name.
+        owner: The class that was called, for the error message.
+
+    Raises:
+        ConfigurationError: A value is out of range or of the wrong type, or a name is unknown.
+    """
+    try:
+        return _CALL_OPTIONS.validate_python(canonical(options))
+    except ValidationError as error:
+        raise explain(error, owner, CallOptions.__annotations__) from None
+
+
+def canonical(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with other clients' names replaced by ours."""
+    return {ALIASES.get(name, name): value for name, value in options.items()}
+
+
+def explain(error: ValidationError, owner: str, known: Collection[str]) -> ConfigurationError:
+    """Say in one line what is wrong, without repeating what may be a secret."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else "arguments"
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, [*known, *ALIASES], n=1)
+        advice = (
+            f"Did you mean {near[0]!r}?"
+            if near
+            else "To send a field that this library does not know, put it into model_kwargs"
+        )
+        return ConfigurationError(f"{owner}: unknown argument {name!r}. {advice}")
+    problem = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    value = first["input"]
+    shown = name not in _SECRETS and isinstance(value, int | float | str | None)
+    return ConfigurationError(f"{owner}: {name} {problem}" + (f", got {value!r:.60}" * shown))

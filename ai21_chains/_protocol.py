@@ -1,0 +1,387 @@
+"""AI21's protocol without input or output: bytes and headers in, values or errors out.
+
+What AI21 does is described in its API reference (Chat Completions, Errors). Servers that speak
+the same protocol, such as a self-hosted vLLM or a gateway, add fields and leave others out, so only
+what is needed is checked, and the error says which key was not as expected.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import cast
+
+from pydantic_core import from_json
+
+from ai21_chains._catalog import RETIRED
+from ai21_chains._retry import retry_after
+from ai21_chains._wire import ChatRequest, Choice, Completion, JSONObject
+from ai21_chains.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    ContextLengthExceededError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
+    ResponseFormatError,
+    StreamInterruptedError,
+    UnprocessableEntityError,
+)
+
+CHAT_PATH = "/chat/completions"
+
+_STATUS_ERRORS: dict[int, type[APIStatusError]] = {
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    408: RequestTimeoutError,
+    422: UnprocessableEntityError,
+    429: RateLimitError,
+}
+
+_REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id")
+
+# AI21 says "Prompt has too many tokens", vLLM "maximum context length".
+_CONTEXT_OVERFLOW = re.compile(
+    r"too many tokens|context[ _](?:length|window)|prompt is too long", re.IGNORECASE
+)
+
+# A proxy explains itself in HTML: its words without style sheets and tags.
+_TAG = re.compile(r"<(style|script)\b.*?</\1>|<[!/]?[a-zA-Z][^>]*>", re.IGNORECASE | re.DOTALL)
+
+_LONGEST_QUOTE = 300
+"""Characters of a server's words that an error message repeats."""
+
+
+def encode(body: ChatRequest) -> bytes:
+    """Return the request body as JSON.
+
+    Raises:
+        ConfigurationError: A value has no JSON form.
+    """
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode()
+    except UnicodeEncodeError as error:
+        start = max(error.start - 20, 0)
+        near = error.object[start : error.start].encode("ascii", "ignore").decode()
+        raise ConfigurationError(
+            f"The request holds half of a surrogate pair, which is no text (after {near!r}). "
+            "Decode the text with errors='replace' first"
+        ) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"The request cannot be written as JSON: {error}") from error
+
+
+class EventDecoder:
+    """Server-sent events: bytes in, the data of complete events out.
+
+    Takes what the WHATWG standard allows: LF, CRLF and CR line ends, comments, fields that are of
+    no use here, several data lines in an event, a byte-order mark, and any split of the bytes.
+    Beyond the standard, the last event need not be followed by a blank line.
+    """
+
+    def __init__(self) -> None:
+        """Start before the first byte."""
+        self._partial = b""
+        self._data: list[bytes] = []
+        self._after_cr = False
+        self._at_start = True
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the data of each event that this chunk completes."""
+        if self._after_cr and chunk[:1] == b"\n":
+            chunk = chunk[1:]
+        if not chunk:
+            return []
+        lines = (self._partial + chunk).splitlines(keepends=True)
+        self._partial = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
+        self._after_cr = not self._partial and lines[-1].endswith(b"\r")
+        events: list[bytes] = []
+        for line in lines:
+            self._read(line.rstrip(b"\r\n"), events)
+        return events
+
+    def close(self) -> list[bytes]:
+        """Return the data of an event that the end of the stream completes."""
+        events: list[bytes] = []
+        self._read(self._partial, events)
+        self._read(b"", events)
+        self._partial = b""
+        return events
+
+    def _read(self, line: bytes, events: list[bytes]) -> None:
+        if self._at_start and line:
+            line, self._at_start = line.removeprefix(b"\xef\xbb\xbf"), False
+        if line.startswith(b"data:"):
+            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+        elif not line and self._data:
+            events.append(b"\n".join(self._data))
+            self._data = []
+
+
+class StreamReader:
+    """Reads a streamed answer: bytes in, events out, and knows whether the answer is complete."""
+
+    def __init__(self, where: str) -> None:
+        """Start before the first byte.
+
+        Args:
+            where: Method and URL of the request, for error messages.
+        """
+        self.started = False
+        """Whether an event has been delivered."""
+        self.finished = False
+        """Whether a finish reason or `[DONE]` has arrived. What fails after that loses nothing."""
+        self._where = where
+        self._decoder = EventDecoder()
+        self._done = False
+
+    def feed(self, chunk: bytes) -> Iterator[Completion]:
+        """Yield the events that this chunk completes.
+
+        Raises:
+            StreamInterruptedError: The server reports an error in the stream.
+            ResponseFormatError: An event is not a piece of an answer.
+        """
+        return self._events(self._decoder.feed(chunk))
+
+    def close(self) -> Iterator[Completion]:
+        """Yield the last event, if the stream ended without a blank line behind it.
+
+        Raises:
+            StreamInterruptedError: The stream ended before the answer did.
+        """
+        yield from self._events(self._decoder.close())
+        if not self.finished:
+            raise StreamInterruptedError(
+                f"The stream from {self._where} ended without a finish reason: the answer is "
+                "incomplete. Ask again"
+            )
+
+    def _events(self, found: list[bytes]) -> Iterator[Completion]:
+        for data in found:
+            if data == b"[DONE]":
+                self._done = self.finished = True
+            if self._done:
+                return
+            event = read_event(data, self._where)
+            if event is not None:
+                if any(choice.get("finish_reason") for choice in event["choices"]):
+                    self.finished = True
+                self.started = True
+                yield event
+
+
+def read_completion(body: bytes, where: str) -> Completion:
+    """Read the answer to a request without streaming.
+
+    Args:
+        body: The answer's body.
+        where: Method and URL of the request, for error messages.
+
+    Raises:
+        ResponseFormatError: The body is not an answer of AI21's.
+    """
+    payload = _read_object(body, where)
+    choices = payload.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise _not_ai21s("choices is missing or empty", body, where)
+    for number, choice in enumerate(choices):
+        message = choice.get("message") if isinstance(choice, dict) else None
+        problem = _message_problem(message)
+        if problem:
+            raise _not_ai21s(f"choices[{number}].message{problem}", body, where)
+    return cast(Completion, payload)
+
+
+def read_event(data: bytes, where: str) -> Completion | None:
+    """Read one event of a streamed answer.
+
+    Args:
+        data: The event's data.
+        where: Method and URL of the request, for error messages.
+
+    Returns:
+        The event, or None for one that is not part of the answer, such as a named ping.
+
+    Raises:
+        StreamInterruptedError: The server reports an error in the stream.
+        ResponseFormatError: The event is not a piece of an answer.
+    """
+    payload = _read_object(data, where)
+    choices = payload.get("choices")
+    if choices is None:
+        words = error_detail(payload)
+        if words:
+            raise StreamInterruptedError(
+                f"The stream from {where} broke off: {quote(words)}", detail=words
+            )
+        return None
+    if not isinstance(choices, list):
+        raise _not_ai21s("choices is not a list", data, where)
+    for number, choice in enumerate(choices):
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        problem = _message_problem(delta)
+        if problem:
+            raise _not_ai21s(f"choices[{number}].delta{problem}", data, where)
+    return cast(Completion, payload)
+
+
+def as_event(completion: Completion) -> Completion:
+    """Turn a whole answer into one event, for a server that ignores `stream`."""
+    choices: list[Choice] = []
+    for choice in completion["choices"]:
+        calls = choice["message"].get("tool_calls") or []
+        numbered = [{"index": number, **call} for number, call in enumerate(calls)]
+        delta = {**choice["message"], "tool_calls": numbered}
+        finish = choice.get("finish_reason") or "stop"
+        choices.append(cast(Choice, {**choice, "delta": delta, "finish_reason": finish}))
+    return {**completion, "choices": choices}
+
+
+def error_from_response(
+    where: str, status: int, headers: Mapping[str, str], body: bytes, model: str = ""
+) -> APIStatusError:
+    """Return the error for an answer with an error status.
+
+    Args:
+        where: Method and URL of the request.
+        status: The answer's status.
+        headers: The answer's headers.
+        body: The answer's body.
+        model: The model that was asked for.
+    """
+    parsed = _parsed_or_text(body)
+    detail = error_detail(parsed)
+    kind = _STATUS_ERRORS.get(status)
+    if kind is None:
+        kind = {4: BadRequestError, 5: InternalServerError}.get(status // 100, APIStatusError)
+    if status < 500 and _CONTEXT_OVERFLOW.search(detail):
+        kind = ContextLengthExceededError
+    location = headers.get("location")
+    words = quote(detail) or (f"it redirects to {location}" if location else "no explanation")
+    request_id = next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
+    wait = retry_after(headers)
+    facts = [f"{_phrase(status)} from {where}: {words.rstrip('.')}"]
+    facts.append(_retired_hint(model, detail) or kind.hint)
+    if wait is not None:
+        facts.append(f"The server asks to wait {wait:g} s")
+    if request_id:
+        facts.append(f"Request id {request_id}")
+    return kind(
+        ". ".join(facts),
+        status_code=status,
+        request_id=request_id,
+        body=parsed,
+        detail=detail,
+        retry_after=wait,
+    )
+
+
+def error_detail(payload: object) -> str:
+    """Return the server's own words, in whichever shape it put them.
+
+    AI21 answers `{"detail": "…"}` or `{"detail": [{"loc": […], "msg": "…"}]}`; gateways and
+    OpenAI-like servers `{"error": {"message": "…"}}`, `{"error": "…"}` or `{"message": "…"}`.
+    """
+    if isinstance(payload, str):
+        return _TAG.sub(" ", payload).strip()
+    if isinstance(payload, list):
+        return "; ".join(filter(None, map(error_detail, payload)))
+    if not isinstance(payload, dict):
+        return ""
+    if isinstance(payload.get("msg"), str):
+        place = payload.get("loc")
+        path = ".".join(map(str, place)) if isinstance(place, list) else ""
+        return f"{path}: {payload['msg']}" if path else str(payload["msg"])
+    for key in ("detail", "error", "message"):
+        if words := error_detail(payload.get(key)):
+            return words
+    return ""
+
+
+def quote(words: str) -> str:
+    """Shorten a server's words to one line for a message."""
+    line = " ".join(words.split())
+    return line if len(line) <= _LONGEST_QUOTE else line[:_LONGEST_QUOTE] + "…"
+
+
+def _read_object(body: bytes, where: str) -> JSONObject:
+    try:
+        payload = from_json(body)
+    except ValueError:
+        payload = _read_leniently(body, where)
+    if not isinstance(payload, dict):
+        raise _not_ai21s(f"a JSON object was expected, not {_kind(payload)}", body, where)
+    return payload
+
+
+def _read_leniently(body: bytes, where: str) -> object:
+    # Half a surrogate pair ("\ud83d"), which a server may split off an emoji, and bytes that are
+    # not UTF-8 are no reason to lose the rest of an answer: they are replaced.
+    try:
+        payload = json.loads(body.decode("utf-8", "replace"))
+        text = json.dumps(payload, ensure_ascii=False)
+        return json.loads(text.encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise _not_ai21s("it is not JSON" if body.strip() else "it is empty", body, where) from None
+
+
+def _message_problem(message: object) -> str:
+    if not isinstance(message, dict):
+        return f" is {_kind(message)}, not an object"
+    for key in ("content", "reasoning_content"):
+        if not isinstance(message.get(key), str | None):
+            return f".{key} is {_kind(message[key])}, not a string"
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list | None):
+        return f".tool_calls is {_kind(calls)}, not a list"
+    for number, call in enumerate(calls or ()):
+        function = call.get("function", {}) if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str | None):
+            return f".tool_calls[{number}] is not a function call"
+    return ""
+
+
+def _not_ai21s(problem: str, body: bytes, where: str) -> ResponseFormatError:
+    text = body.decode("utf-8", "replace")
+    words = error_detail(_parsed_or_text(body)) or text
+    shown = f" ({quote(words)})" if words.strip() else ""
+    return ResponseFormatError(
+        f"{where} answered with something that is not AI21's format: {problem}{shown}. "
+        "Check base_url, and any proxy in between",
+        detail=words,
+    )
+
+
+def _parsed_or_text(body: bytes) -> object:
+    try:
+        return from_json(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")
+
+
+def _retired_hint(model: str, detail: str) -> str:
+    retired = RETIRED.get(model)
+    if retired is None or "not supported" not in detail:
+        return ""
+    return f"AI21 retired {model} on {retired.on}; use {retired.successor}"
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _kind(value: object) -> str:
+    names = {"NoneType": "null", "dict": "an object", "list": "a list", "str": "a string"}
+    return names.get(type(value).__name__, f"{value!r:.40}")

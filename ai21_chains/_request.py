@@ -1,0 +1,147 @@
+"""The body of a chat request, from messages and options. Pure.
+
+AI21 knows neither `tool_choice` nor JSON schemas, so what they ask for is also said in words, in the
+system message. Servers that do know them, such as a self-hosted vLLM, get both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+
+from ai21_chains._messages import documents_to_wire, to_wire
+from ai21_chains._options import CallOptions
+from ai21_chains._wire import ChatRequest, JSONObject, Message
+from ai21_chains.errors import ConfigurationError
+
+_PLAIN = ("n", "max_tokens", "temperature", "top_p", "seed", "user", "stop")
+"""Options that go into the body as they are."""
+
+
+def build(messages: Sequence[BaseMessage], options: CallOptions) -> ChatRequest:
+    """Build the body of `POST /chat/completions`; only what is set is in it.
+
+    Raises:
+        ConfigurationError: The messages or options cannot be sent to AI21.
+    """
+    wire = to_wire(messages)
+    body: ChatRequest = {"model": options["model"], "messages": wire}
+    plain = {name: options.get(name) for name in _PLAIN}
+    body.update({name: value for name, value in plain.items() if value not in (None, [])})  # type: ignore[typeddict-item]
+    if documents := options.get("documents"):
+        body["documents"] = documents_to_wire(documents)
+    instructions = [
+        *_put_tools(body, options),
+        *_put_response_format(body, options.get("response_format")),
+    ]
+    if instructions:
+        body["messages"] = _instructed(wire, instructions)
+    _put_model_kwargs(body, options.get("model_kwargs") or {})
+    if body.get("n", 1) > 1 and body.get("temperature") == 0:
+        raise ConfigurationError("n above 1 needs a temperature above 0: AI21 refuses it otherwise")
+    return body
+
+
+def format_tools(tools: Iterable[Any], strict: bool | None = None) -> list[JSONObject]:
+    """Convert tools of any kind that LangChain knows to the form of AI21's API.
+
+    Raises:
+        ConfigurationError: Something is no tool.
+    """
+    formatted = []
+    for tool in tools:
+        try:
+            formatted.append(convert_to_openai_tool(tool, strict=strict))
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(f"tools holds something that is no tool: {error}") from error
+    return formatted
+
+
+def format_tool_choice(choice: object, tools: Sequence[JSONObject]) -> str | JSONObject | None:
+    """Convert LangChain's ways to choose a tool to the API's: a word or a named function.
+
+    Args:
+        choice: None or False, "auto", "none", "any", "required" or True, a tool's name, or a
+            provider's own dictionary.
+        tools: The tools to choose from, as `format_tools` returns them.
+
+    Raises:
+        ConfigurationError: There is no such tool.
+    """
+    if isinstance(choice, Mapping):
+        function = choice.get("function")
+        named = function.get("name") if isinstance(function, Mapping) else choice.get("name")
+        choice = named or choice.get("type")
+    if choice is None or choice is False:
+        return None
+    if choice is True or choice in ("any", "required"):
+        return "required"
+    if choice in ("auto", "none"):
+        return str(choice)
+    names = [tool["function"]["name"] for tool in tools if "function" in tool]
+    if choice not in names:
+        raise ConfigurationError(f"tool_choice is {choice!r}; the tools are {', '.join(names)}")
+    return {"type": "function", "function": {"name": choice}}
+
+
+def _put_tools(body: ChatRequest, options: CallOptions) -> list[str]:
+    tools = format_tools(options.get("tools") or ())
+    choice = format_tool_choice(options.get("tool_choice"), tools) if tools else None
+    if not tools:
+        return []
+    if choice is not None:
+        body["tool_choice"] = choice
+    if choice == "none":
+        return []
+    if options.get("parallel_tool_calls") is not None:
+        body["parallel_tool_calls"] = bool(options["parallel_tool_calls"])
+    body["tools"] = tools
+    if isinstance(choice, dict):
+        name = choice["function"]["name"]
+        body["tools"] = [tool for tool in tools if tool["function"]["name"] == name]
+        return [f"You must call the tool {name}."]
+    return ["You must call at least one of the tools."] if choice == "required" else []
+
+
+def _put_response_format(body: ChatRequest, wanted: object) -> list[str]:
+    if wanted is None:
+        return []
+    if not isinstance(wanted, Mapping):
+        schema = convert_to_json_schema(wanted)  # type: ignore[arg-type]
+    elif wanted.get("type") != "json_schema":
+        body["response_format"] = dict(wanted)
+        return []
+    else:
+        schema = (wanted.get("json_schema") or {}).get("schema") or {}
+    # JSON mode would keep the model from calling a tool first.
+    if "tools" not in body:
+        body["response_format"] = {"type": "json_object"}
+    return [json_instructions(schema)]
+
+
+def json_instructions(schema: Mapping[str, Any]) -> str:
+    """Say in words what a JSON schema asks for."""
+    text = json.dumps(schema, ensure_ascii=False)
+    return (
+        "Give your answer as a single JSON object and nothing else: no prose, no code fence. "
+        f"It must be valid against this JSON schema:\n{text}"
+    )
+
+
+def _put_model_kwargs(body: ChatRequest, extra: Mapping[str, Any]) -> None:
+    for name in extra:
+        if name in ChatRequest.__annotations__:
+            raise ConfigurationError(f"model_kwargs holds {name!r}: pass {name}=… itself")
+    body.update(extra)  # type: ignore[typeddict-item]
+
+
+def _instructed(messages: list[Message], instructions: list[str]) -> list[Message]:
+    text = "\n\n".join(instructions)
+    if messages[0]["role"] != "system":
+        return [{"role": "system", "content": text}, *messages]
+    first: Message = {"role": "system", "content": f"{messages[0]['content']}\n\n{text}".lstrip()}
+    return [first, *messages[1:]]

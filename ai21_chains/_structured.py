@@ -1,0 +1,154 @@
+"""Reads a schema's value out of a model's answer: from a tool call, or from JSON in the text."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, cast
+
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import AIMessage, BaseMessage, BaseMessageChunk
+from langchain_core.output_parsers import BaseCumulativeTransformOutputParser
+from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.utils.json import parse_json_markdown
+from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import ValidationError
+from pydantic.v1 import ValidationError as ValidationErrorV1
+
+from ai21_chains._protocol import quote
+from ai21_chains.errors import StructuredOutputError
+
+Whole = str | BaseMessage
+
+
+class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
+    """Parses an answer into a pydantic object or a dict.
+
+    In a stream of dicts each one has more in it than the one before; a pydantic class gives an
+    object whenever what has arrived is valid. Whole answers and ended streams are held to the
+    schema alike: pydantic classes are validated, of other schemas the required keys.
+
+    Attributes:
+        output_schema: A pydantic class, or None if the result is to be a dict.
+        required: Keys that a dict must have.
+        tool_name: The tool whose arguments are the result; None to read JSON from the text.
+        may_call_tools: Whether an answer that calls tools instead is fine: the result is then None.
+    """
+
+    output_schema: Any = None
+    required: tuple[str, ...] = ()
+    tool_name: str | None = None
+    may_call_tools: bool = False
+
+    @property
+    def _type(self) -> str:
+        return "ai21_structured_output"
+
+    def parse(self, text: str) -> Any:
+        """Parse a text; see `parse_result`."""
+        return self.parse_result([Generation(text=text)])
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        """Parse an answer.
+
+        Args:
+            result: The generation with the answer.
+            partial: Whether more is to come. Nothing is raised then.
+
+        Raises:
+            StructuredOutputError: The answer was cut off, is a refusal, or does not fit.
+        """
+        message = getattr(result[0], "message", None) or AIMessage(result[0].text)
+        if partial:
+            try:
+                return self._validated(self._value(message), message)
+            except StructuredOutputError:
+                return None
+        if message.response_metadata.get("finish_reason") == "length":
+            raise self._problem("was cut off at max_tokens", message)
+        if self.may_call_tools and message.tool_calls:
+            return None
+        value = self._validated(self._value(message), message)
+        if isinstance(value, Mapping):
+            missing = [key for key in self.required if key not in value]
+            if missing:
+                raise self._problem(f"lacks {', '.join(missing)}", message)
+        return value
+
+    def _value(self, message: AIMessage) -> Any:
+        if self.tool_name is None:
+            try:
+                return parse_json_markdown(message.text)
+            except (ValueError, OutputParserException):
+                raise self._problem("is not JSON", message) from None
+        for call in message.tool_calls:
+            if call["name"] == self.tool_name:
+                return call["args"]
+        for broken in message.invalid_tool_calls:
+            raise self._problem(str(broken["error"] or "holds a broken tool call"), message)
+        raise self._problem(f"does not call {self.tool_name}", message)
+
+    def _validated(self, value: Any, message: AIMessage) -> Any:
+        if not isinstance(value, Mapping):
+            raise self._problem("is not a JSON object", message)
+        if not (isinstance(self.output_schema, type) and is_basemodel_subclass(self.output_schema)):
+            return value
+        schema = cast(Any, self.output_schema)
+        validate = getattr(schema, "model_validate", None) or schema.parse_obj
+        try:
+            return validate(value)
+        except (ValidationError, ValidationErrorV1) as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            problem = f"does not fit {schema.__name__}: {place}: {first['msg']}"
+            raise self._problem(problem, message) from error
+
+    def _problem(self, what: str, message: AIMessage) -> StructuredOutputError:
+        calls = [call["args"] for call in (*message.tool_calls, *message.invalid_tool_calls)]
+        words = message.text or (str(calls[0]) if calls else "")
+        said = f" The model said: {quote(words)}" if words else " The model said nothing"
+        return StructuredOutputError(f"The answer {what}.{said}", llm_output=words)
+
+    def _transform(self, input: Iterator[Whole]) -> Iterator[Any]:
+        seen = _Seen()
+        last = None
+        for last in super()._transform(seen.watch(input)):
+            yield last
+        if seen.whole is not None:
+            final = self.parse_result([_generation(seen.whole)])
+            if final != last:
+                yield final
+
+    async def _atransform(self, input: AsyncIterator[Whole]) -> AsyncIterator[Any]:
+        seen = _Seen()
+        last = None
+        async for last in super()._atransform(seen.awatch(input)):
+            yield last
+        if seen.whole is not None:
+            final = self.parse_result([_generation(seen.whole)])
+            if final != last:
+                yield final
+
+
+class _Seen:
+    """The sum of the chunks that have gone by."""
+
+    def __init__(self) -> None:
+        self.whole: Any = None
+
+    def watch(self, chunks: Iterator[Whole]) -> Iterator[Whole]:
+        for chunk in chunks:
+            self._add(chunk)
+            yield chunk
+
+    async def awatch(self, chunks: AsyncIterator[Whole]) -> AsyncIterator[Whole]:
+        async for chunk in chunks:
+            self._add(chunk)
+            yield chunk
+
+    def _add(self, chunk: Whole) -> None:
+        joinable = isinstance(chunk, str | BaseMessageChunk)
+        self.whole = self.whole + chunk if self.whole is not None and joinable else chunk
+
+
+def _generation(whole: Whole) -> Generation:
+    return Generation(text=whole) if isinstance(whole, str) else ChatGeneration(message=whole)

@@ -1,0 +1,499 @@
+"""`ChatAI21`: AI21's chat models as a LangChain chat model.
+
+The class is thin: what a request looks like is decided in `_request`, how it travels in `client`,
+and what an answer means in `_messages`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput, ModelProfile
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.tools import BaseTool
+from langchain_core.utils import secret_from_env
+from langchain_core.utils.function_calling import convert_to_json_schema
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from ai21_chains import _content_blocks as _content_blocks  # registers the translator
+from ai21_chains import _options
+from ai21_chains._catalog import CONTEXT_TOKENS, LIVE, OUTPUT_TOKENS
+from ai21_chains._messages import PROVIDER, ChunkReader, generations
+from ai21_chains._request import build, format_tool_choice, format_tools
+from ai21_chains._structured import StructuredOutputParser
+from ai21_chains._tokens import TokenEstimate, count_request
+from ai21_chains._version import __version__
+from ai21_chains._wire import ChatRequest, Completion
+from ai21_chains.client import STUDIO, AI21Client, AsyncHTTPClient, HTTPClient
+from ai21_chains.errors import ConfigurationError
+
+_ADDRESSES = ("AI21_API_HOST", "AI21_API_BASE", "AI21_API_URL")
+"""Environment variables for `base_url`: those of AI21's SDK, LiteLLM and langchain-ai21."""
+
+_TRANSPORT = frozenset(
+    {
+        "api_key",
+        "base_url",
+        "timeout",
+        "max_retries",
+        "default_headers",
+        "extra_headers",
+        "proxy",
+        "http_client",
+        "http_async_client",
+    }
+)
+"""Options that decide how a request travels, not what is asked. Traces and caches ignore them."""
+
+
+class _Call(NamedTuple):
+    client: AI21Client
+    body: ChatRequest
+
+
+class ChatAI21(BaseChatModel):
+    """AI21's chat models (Jamba), over `POST /chat/completions`.
+
+    Every argument of the constructor from `model` to `http_async_client` can also be given for a
+    single call: `model.invoke("Hi", temperature=0)`. Only what is set is sent.
+
+    Example:
+        >>> from ai21_chains import ChatAI21
+        >>> model = ChatAI21(model="jamba-mini", temperature=0.2)
+        >>> model.invoke("Say hello.").content  # doctest: +SKIP
+        'Hello! How can I help you today?'
+
+    The ranges and defaults are those of AI21's API reference (Chat Completions).
+
+    Raises:
+        ConfigurationError: An argument is misspelt, of the wrong type or out of range. It is raised
+            by the constructor and by calls, before anything is sent.
+        APIError: Raised by calls, when no usable answer came back.
+    """
+
+    model: _options.Model = "jamba-mini"
+    """Model id, such as `jamba-large` or a pinned `jamba-mini-2-2026-01`."""
+
+    api_key: _options.Key | None = Field(
+        default_factory=secret_from_env("AI21_API_KEY", default=None)
+    )
+    """API key: a string, or a callable without arguments, sync or async, that returns one and is
+    asked for each request. Default: the environment's `AI21_API_KEY`."""
+
+    base_url: _options.BaseURL = Field(
+        default_factory=lambda: next(filter(None, map(os.environ.get, _ADDRESSES)), STUDIO),
+        validate_default=True,
+    )
+    """Address of the API. Default: the environment's `AI21_API_HOST`, `AI21_API_BASE` or
+    `AI21_API_URL`, else AI21 Studio."""
+
+    temperature: _options.Temperature | None = None
+    """Randomness, from 0 to 2. AI21's default is 0.4."""
+
+    top_p: _options.TopP | None = None
+    """Share of the probability mass to choose from, above 0 and up to 1. AI21's default is 1."""
+
+    max_tokens: _options.MaxTokens | None = None
+    """Upper limit of the answer in tokens. AI21's default, and its limit, is 4096."""
+
+    stop: _options.Stop | None = None
+    """Texts that end the answer; they are not part of it."""
+
+    n: _options.Choices | None = None
+    """Number of answers, from 1 to 16; above 1 not with streaming, nor with temperature 0."""
+
+    seed: int | None = None
+    """Seed for servers that take one. AI21 Studio ignores it."""
+
+    user: str | None = None
+    """An id of the end user, for servers that take one. AI21 Studio ignores it."""
+
+    documents: _options.Documents | None = None
+    """Documents to ground the answer in: `Document`s, strings, or AI21's own dicts."""
+
+    response_format: Any = None
+    """`{"type": "json_object"}` for JSON, a JSON schema in OpenAI's form, or a pydantic class."""
+
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of the request's body."""
+
+    streaming: bool = False
+    """Whether `invoke` streams, too."""
+
+    timeout: _options.Seconds | None = None
+    """Seconds, or an `httpx.Timeout`, for connecting, sending and waiting; in a stream also the
+    longest silence between two chunks. Default: 300, and 10 for connecting."""
+
+    max_retries: _options.Retries = 2
+    """Further tries after one that failed with 408, 409, 425, 429, 5xx, or without an answer."""
+
+    default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
+    """Further headers of each request."""
+
+    proxy: str | None = Field(default=None, exclude=True, repr=False)
+    """URL of a proxy. Default: what the environment says (`HTTPS_PROXY`, `NO_PROXY`, …)."""
+
+    http_client: HTTPClient | None = Field(default=None, exclude=True, repr=False)
+    """An `httpx.Client` to use for sync calls. It is never closed here."""
+
+    http_async_client: AsyncHTTPClient | None = Field(default=None, exclude=True, repr=False)
+    """An `httpx.AsyncClient` to use for async calls. It is never closed here."""
+
+    _tokens: TokenEstimate = PrivateAttr(default_factory=TokenEstimate)
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    if not TYPE_CHECKING:  # type checkers read the fields
+
+        def __init__(self, **arguments: Any) -> None:
+            try:
+                super().__init__(**_options.canonical(arguments))
+            except ValidationError as error:
+                name, fields = type(self).__name__, type(self).model_fields
+                raise _options.explain(error, name, fields) from None
+
+    @model_validator(mode="after")
+    def _ai21_set_version(self) -> ChatAI21:
+        self._add_version("ai21-chains", __version__)
+        return self
+
+    # --- What LangChain asks about the model -------------------------------------------------
+
+    @property
+    def _llm_type(self) -> str:
+        return "ai21-chat"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        names = ("model", "base_url", "temperature", "top_p", "max_tokens", "stop", "n", "seed")
+        named = {name: getattr(self, name) for name in names}
+        return {k: v for k, v in {**named, **self.model_kwargs}.items() if v is not None}
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """Say which fields hold secrets, and where they are read from when the model is loaded."""
+        return {"api_key": "AI21_API_KEY"}
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Say that the model can be dumped and loaded, without its key."""
+        return True
+
+    def _get_invocation_params(
+        self, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        return super()._get_invocation_params(stop=stop, **_without_transport(kwargs))
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        return super()._get_llm_string(stop=stop, **_without_transport(kwargs))
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        def setting(name: str) -> Any:
+            return kwargs.get(name) if kwargs.get(name) is not None else getattr(self, name)
+
+        params = LangSmithParams(
+            ls_provider=PROVIDER, ls_model_name=setting("model"), ls_model_type="chat"
+        )
+        if (temperature := setting("temperature")) is not None:
+            params["ls_temperature"] = temperature
+        if (max_tokens := setting("max_tokens")) is not None:
+            params["ls_max_tokens"] = max_tokens
+        if stops := stop or setting("stop"):
+            params["ls_stop"] = [stops] if isinstance(stops, str) else stops
+        return params
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        if not self.model.startswith("jamba"):
+            return None
+        return ModelProfile(
+            name=LIVE.get(self.model, self.model),
+            max_input_tokens=CONTEXT_TOKENS,
+            max_output_tokens=OUTPUT_TOKENS,
+            text_inputs=True,
+            text_outputs=True,
+            tool_calling=True,
+            tool_choice=True,
+            # AI21 enforces no JSON schema: agents are better off with a tool.
+            structured_output=False,
+            temperature=True,
+        )
+
+    # --- Tokens ------------------------------------------------------------------------------
+
+    def get_num_tokens(self, text: str) -> int:
+        """Estimate the number of tokens in a text, without a network.
+
+        The estimate follows what the API reports. `custom_get_token_ids` makes it exact.
+        """
+        if self.custom_get_token_ids is not None:
+            return len(self.custom_get_token_ids(text))
+        return self._tokens.text(text)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return the token ids of a text.
+
+        Raises:
+            ConfigurationError: There is no `custom_get_token_ids`: Jamba's tokenizer is not public.
+        """
+        if self.custom_get_token_ids is None:
+            raise ConfigurationError(
+                "Jamba's tokenizer is not public: pass custom_get_token_ids=…, or count with "
+                "get_num_tokens, which estimates"
+            )
+        return self.custom_get_token_ids(text)
+
+    def get_num_tokens_from_messages(
+        self,
+        messages: list[BaseMessage],
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
+    ) -> int:
+        """Estimate the number of tokens in a conversation with its tools, without a network."""
+        return count_request(messages, tools or (), self.get_num_tokens)
+
+    # --- Calls -------------------------------------------------------------------------------
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        call = self._call(messages, stop, kwargs)
+        return self._result(call.body, call.client.complete(call.body))
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        call = self._call(messages, stop, kwargs)
+        return self._result(call.body, await call.client.acomplete(call.body))
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        call = self._call(messages, stop, kwargs)
+        _refuse_choices(call.body)
+        reader = ChunkReader(call.body["model"])
+        with closing(call.client.stream(call.body)) as events:
+            for event in events:
+                chunk = reader.read(event)
+                if chunk is not None:
+                    if run_manager:
+                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
+        yield self._last(call.body, reader)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        call = self._call(messages, stop, kwargs)
+        _refuse_choices(call.body)
+        reader = ChunkReader(call.body["model"])
+        async with aclosing(call.client.astream(call.body)) as events:
+            async for event in events:
+                chunk = reader.read(event)
+                if chunk is not None:
+                    if run_manager:
+                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
+        yield self._last(call.body, reader)
+
+    def _call(
+        self, messages: list[BaseMessage], stop: list[str] | None, options: Mapping[str, Any]
+    ) -> _Call:
+        given = options if stop is None else {**options, "stop": stop}
+        own = {name: getattr(self, name) for name in _ASKED}
+        asked: _options.CallOptions = {**own, **_options.check_call(given, type(self).__name__)}
+        client = AI21Client(
+            base_url=asked.get("base_url", self.base_url),
+            api_key=asked.get("api_key", self.api_key),
+            timeout=asked.get("timeout", self.timeout),
+            max_retries=asked.get("max_retries", self.max_retries),
+            headers={
+                **(asked.get("default_headers", self.default_headers) or {}),
+                **(asked.get("extra_headers") or {}),
+            },
+            proxy=asked.get("proxy", self.proxy),
+            http_client=asked.get("http_client", self.http_client),
+            http_async_client=asked.get("http_async_client", self.http_async_client),
+        )
+        return _Call(client, build(messages, asked))
+
+    def _result(self, body: ChatRequest, completion: Completion) -> ChatResult:
+        made = generations(completion, body["model"])
+        usage = cast(AIMessage, made[0].message).usage_metadata
+        if usage:
+            self._tokens.learn(body, usage["input_tokens"])
+        return ChatResult(generations=made)
+
+    def _last(self, body: ChatRequest, reader: ChunkReader) -> ChatGenerationChunk:
+        if reader.usage:
+            self._tokens.learn(body, reader.usage["input_tokens"])
+        return reader.last()
+
+    # --- Tools and schemas -------------------------------------------------------------------
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: dict[str, Any] | str | bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Let the model call tools.
+
+        Args:
+            tools: Tools of any kind that LangChain knows: functions, `BaseTool`s, pydantic classes,
+                `TypedDict`s, and dicts in the form of OpenAI, Anthropic or JSON schema.
+            tool_choice: None or "auto" to let the model choose, "any", "required" or True for at
+                least one call, a tool's name for that tool, "none" for no call. AI21's API has no
+                such setting: it is sent for servers that do, and the model is told in words.
+            parallel_tool_calls: Whether there may be several calls at once, for servers that know.
+            strict: Passed on in each tool's definition, for servers that know.
+            **kwargs: Further options of the call, such as `temperature` or `response_format`.
+
+        Raises:
+            ConfigurationError: Something is no tool, or `tool_choice` names none.
+
+        Example:
+            >>> def get_weather(city: str) -> str:
+            ...     '''Look up the weather in a city.'''
+            ...     return "sunny"
+            >>> model = ChatAI21(api_key="…").bind_tools([get_weather])
+        """
+        formatted = format_tools(tools, strict)
+        if formatted:
+            format_tool_choice(tool_choice, formatted)  # refuses a tool that does not exist
+            chosen = {"tool_choice": tool_choice, "parallel_tool_calls": parallel_tool_calls}
+            kwargs |= {k: v for k, v in chosen.items() if v is not None}
+            kwargs["tools"] = formatted
+        return self.bind(**kwargs)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type | None = None,
+        *,
+        method: Literal["function_calling", "json_mode", "json_schema"] = "function_calling",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """Make the model answer in the form of a schema.
+
+        Args:
+            schema: A pydantic class (the result is an object of it), or a `TypedDict`, a JSON
+                schema with a `title`, or a function in OpenAI's form (the result is a dict). It may
+                be left out with `json_mode`.
+            method: "function_calling" has the model call a tool; "json_mode" asks for any JSON
+                object, so the prompt must say which; "json_schema" asks for JSON and puts the
+                schema into the system message, as AI21's API does not take one.
+            include_raw: Return `{"raw", "parsed", "parsing_error"}` instead of raising.
+            strict: Passed on in the tool's definition, for servers that know it.
+            tools: With "json_schema": tools that the model may call first. The result is None for
+                an answer that calls one.
+            **kwargs: Further options of the call.
+
+        Raises:
+            ConfigurationError: The method is unknown, or does not go with the other arguments.
+            StructuredOutputError: Raised by calls, when the answer is cut off, is a refusal, or
+                does not fit the schema.
+        """
+        if schema is None and method != "json_mode":
+            raise ConfigurationError(f"with_structured_output: {method} needs a schema")
+        if strict is not None and method == "json_mode":
+            raise ConfigurationError("with_structured_output: strict does not go with json_mode")
+        if tools and method != "json_schema":
+            raise ConfigurationError("with_structured_output: tools needs method='json_schema'")
+        json_schema = convert_to_json_schema(schema) if schema is not None else {}
+        parser = StructuredOutputParser(
+            output_schema=schema if isinstance(schema, type) else None,
+            required=tuple(json_schema.get("required", ())),
+            may_call_tools=bool(tools),
+        )
+        shown = {"kwargs": {"method": method, "strict": strict}, "schema": json_schema}
+        kwargs |= {"ls_structured_output_format": shown}
+        if method == "function_calling":
+            tool = format_tools([cast(Any, schema)], strict)[0]
+            parser.tool_name = tool["function"]["name"]
+            model = self.bind_tools(
+                [tool], tool_choice=parser.tool_name, parallel_tool_calls=False, **kwargs
+            )
+        elif method == "json_mode":
+            model = self.bind(response_format={"type": "json_object"}, **kwargs)
+        elif method == "json_schema":
+            wanted = {"type": "json_schema", "json_schema": {"schema": json_schema}}
+            model = self.bind_tools(tools or (), response_format=wanted, **kwargs)
+        else:
+            raise ConfigurationError(f"with_structured_output: there is no method {method!r}")
+        if not include_raw:
+            return model | parser
+        parsed = RunnablePassthrough.assign(
+            parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
+        )
+        failed = RunnablePassthrough.assign(parsed=lambda _: None)
+        return RunnableMap(raw=model) | parsed.with_fallbacks(
+            [failed], exception_key="parsing_error"
+        )
+
+    # --- Copies ------------------------------------------------------------------------------
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> ChatAI21:
+        """Copy the settings; http clients that were passed in are shared."""
+        clients = (self.http_client, self.http_async_client)
+        return super().__deepcopy__({**(memo or {}), **{id(client): client for client in clients}})
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Return the settings for pickling."""
+        if self.http_client or self.http_async_client:
+            raise ConfigurationError(
+                "A ChatAI21 with http_client or http_async_client cannot be pickled: connections "
+                "belong to one process. Make it where it is used"
+            )
+        return super().__getstate__()
+
+
+_ASKED = tuple(
+    name
+    for name in _options.CallOptions.__annotations__
+    if name in ChatAI21.model_fields and name not in _TRANSPORT
+)
+"""Options of the constructor that decide what is asked."""
+
+
+def _without_transport(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in options.items()
+        if _options.ALIASES.get(name, name) not in _TRANSPORT
+    }
+
+
+def _refuse_choices(body: ChatRequest) -> None:
+    if body.get("n", 1) > 1:
+        raise ConfigurationError("n above 1 does not go with streaming: AI21 refuses it")

@@ -1,0 +1,41 @@
+"""`python -m ai21_chains.emulator`: the emulator as a server, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from threading import Event
+
+from . import Emulator, coverage_table
+
+
+def main(arguments: Sequence[str] | None = None, *, stop: Event | None = None) -> None:
+    """Serve the emulator and print how to use it.
+
+    Args:
+        arguments: The command line, without the program's name; None reads the real one.
+        stop: Ends the server when it is set; without it only Ctrl-C does.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m ai21_chains.emulator",
+        description="Emulate AI21's HTTP API on this machine. Answers come from a deterministic "
+        "program that quotes the documents in the request, not from a language model.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=8021, help="port, 0 for any (%(default)s)")
+    parser.add_argument("--coverage", action="store_true", help="print what is emulated and leave")
+    options = parser.parse_args(arguments)
+    if options.coverage:
+        print(coverage_table())
+        return
+    with Emulator().serve(host=options.host, port=options.port) as server:
+        print(f"AI21 emulator at {server.base_url} (no language model inside). Ctrl-C ends it.")
+        print(f"Use it with: AI21_API_HOST={server.base_url} AI21_API_KEY=anything", flush=True)
+        try:
+            (stop or Event()).wait()
+        except KeyboardInterrupt:
+            print("\nThe emulator has ended.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Text into sentences with exact offsets, and sentences into word stems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+STOP_WORDS = frozenset(
+    """a about above after all also am an and any are as at be been being both but by can could did
+    do does doing don during each else ever for from further get give given gave got had has have
+    having he her here hers him his how i if in into is isn it its itself just let ll may me might
+    mine more most must my no nor not of off on once only or other our ours out over own please re s
+    same shall she should so some such t tell than that the their theirs them then there these they
+    this those through to too under until up us ve very was we were what when where which while who
+    whom whose why will with would you your yours describe explain find show say says said know mean
+    happen happened many much kind kinds type types""".split()  # noqa: SIM905
+)
+
+_WORD = re.compile(
+    r"\d+(?:[.,]\d+)*"  # a number, with its separators
+    r"|[぀-ヿ㐀-鿿가-힯]"  # scripts without spaces: each sign by itself
+    r"|[^\W\d_]+",
+)
+_BLOCK_START = re.compile(
+    r"\s*(?:\#{1,6}\s|[-*+•‣◦▪–]\s|\|"  # Markdown heading, list item, table row
+    r"|\(?\d{1,2}[.)]\s|\([a-z]{1,4}\)\s"  # (1), 1., 1), (a)
+    r"|\d{1,2}(?:\.\d{1,2}){1,3}\.?\s)"  # 1.2.3
+)
+_HEADING = re.compile(r"\s*\#{1,6}\s")
+_MARKS = re.compile(r"(?:\#{1,6}|[-*+•‣◦▪–])\s+|\||\s+")
+_END = re.compile(r"[.!?…]+[\"')\]”’»]*(?: '')?(?=\s)|[。！？]+[」』”’]*|[.!?]+(?:\[\d+\])+(?=\s)")  # noqa: RUF001
+_ABBREVIATIONS = frozenset(
+    """dr mr mrs ms prof st sr jr vs v no nos fig figs eq sec art inc corp co ltd llc dept est approx
+    e.g i.e cf al etc gen col sgt capt rev hon jan feb mar apr jun jul aug sep sept oct nov dec
+    op pp vol ed eds ph.d m.d b.c a.d u.s u.k""".split()  # noqa: SIM905
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence, list item, table row or heading of a document.
+
+    Attributes:
+        start: Offset of its first character in the document.
+        end: Offset after its last character.
+        heading: Whether it is a heading rather than something said.
+    """
+
+    start: int
+    end: int
+    heading: bool = False
+
+
+def sentences(text: str) -> Iterator[Sentence]:
+    """Split a text into sentences; lines that were only wrapped stay together.
+
+    Args:
+        text: Prose, Markdown, or text taken from a PDF.
+
+    Yields:
+        Sentences in order, without the white space around them.
+    """
+    for start, end in _blocks(text):
+        heading = _is_heading(text[start:end])
+        for first, last in [(start, end)] if heading else _split(text, start, end):
+            sentence = _trimmed(text, first, last, heading)
+            if sentence:
+                yield sentence
+
+
+def words(text: str) -> list[str]:
+    """Return the stems of a text's content words, in order.
+
+    Args:
+        text: Any text.
+    """
+    found = (word.lower() for word in _WORD.findall(text))
+    return [stem(word) for word in found if word not in STOP_WORDS]
+
+
+def readable(text: str) -> str:
+    """Return a sentence on one line, without bullets, heading marks and table bars.
+
+    Args:
+        text: A sentence as it stands in its document.
+    """
+    lines = (_MARKS.sub("", line, count=1) if _BLOCK_START.match(line) else line
+             for line in text.splitlines())
+    return " ".join(" ".join(lines).replace("|", " ").split())
+
+
+@lru_cache(maxsize=65536)
+def stem(word: str) -> str:
+    """Cut the commonest English endings off a word in lower case.
+
+    Args:
+        word: One word.
+    """
+    if len(word) < 4 or not word.isascii() or not word.isalpha():
+        return word.replace(",", "")
+    if word.endswith("ies"):
+        word = word[:-3] + "y"
+    elif word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word = word[:-1]
+    for ending in ("ization", "ational", "fulness", "ousness", "iveness", "ation", "ment", "ness",
+                   "ing", "ion", "ive", "ed", "er", "or", "ly", "al"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word[: -len(ending)]
+            break
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "lsz":
+        word = word[:-1]
+    return word[:-1] if len(word) > 3 and word[-1] in "ey" else word
+
+
+def _blocks(text: str) -> Iterator[tuple[int, int]]:
+    """Find paragraphs, list items, table rows and headings."""
+    start = position = 0
+    alone = False
+    for line in text.splitlines(keepends=True):
+        blank = not line.strip()
+        if blank or alone or _BLOCK_START.match(line):
+            if text[start:position].strip():
+                yield start, position
+            start = position
+        alone = bool(_HEADING.match(line)) or line.lstrip().startswith("|")
+        position += len(line)
+    if text[start:].strip():
+        yield start, len(text)
+
+
+def _is_heading(block: str) -> bool:
+    """A Markdown heading, or a short line by itself that does not end like a sentence."""
+    if _HEADING.match(block):
+        return True
+    line = block.strip()
+    return (
+        "\n" not in line
+        and len(line) <= 80
+        and len(line.split()) <= 10
+        and line[-1] not in ".!?:;,|。！？"  # noqa: RUF001
+        and not _BLOCK_START.match(line)
+        and line[:1].upper() == line[:1]
+    )
+
+
+def _split(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    for match in _END.finditer(text, start, end):
+        if _really_ends(text, match, start, end):
+            yield start, match.end()
+            start = match.end()
+    yield start, end
+
+
+def _really_ends(text: str, match: re.Match[str], start: int, end: int) -> bool:
+    """Tell the end of a sentence from an abbreviation, an initial or a number."""
+    if match[0][0] in "。！？":  # noqa: RUF001
+        return True
+    after = text[match.end() : end].lstrip()[:1]
+    if after.islower():
+        return False
+    if match[0][0] != ".":
+        return True
+    before = text[max(start, match.start() - 12) : match.start()].split()
+    last = before[-1].lstrip("(\"'[").lower() if before else ""
+    is_initial = len(last) == 1 and last.isalpha() and text[match.start() - 1].isupper()
+    is_number = not text[start : match.start()].strip("0123456789.() \t")
+    return not (is_initial or is_number or last in _ABBREVIATIONS)
+
+
+def _trimmed(text: str, start: int, end: int, heading: bool) -> Sentence | None:
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return Sentence(start, end, heading) if start < end else None

@@ -1,0 +1,87 @@
+"""Which tool to call, and with which arguments, decided by the words of the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .brains import ToolCall
+from .forms import fill, name_words
+from .prompts import Prompt
+from .text import stem, words
+
+# Words that tools' names have in common; they say nothing about what a tool is for.
+_COMMON = frozenset(stem(word) for word in ("get", "tool", "function", "use", "run", "call", "make"))
+
+Tool = Mapping[str, Any]
+
+
+def choose_call(request: Mapping[str, Any], prompt: Prompt) -> ToolCall | None:
+    """Return the tool call that the request asks for, or None when it asks for none.
+
+    Args:
+        request: The JSON of a chat request.
+        prompt: The same request, read.
+    """
+    tools = _offered(request)
+    if not tools:
+        return None
+    choice = request.get("tool_choice")
+    if choice == "none":
+        return None
+    named = _named(choice, tools)
+    forced = named is not None or _forces(choice) or prompt.must_call
+    if prompt.results:
+        # After a result the model speaks, unless it must call and has a tool it did not call yet.
+        tools = [tool for tool in tools if _name(tool) not in _called(request)]
+        if not forced or not tools:
+            return None
+    text = prompt.question
+    best = named if named in tools else max(tools, key=lambda tool: _affinity(tool, text))
+    if best is None or not (forced or _affinity(best, text) >= 1):
+        return None
+    source = "\n".join((*prompt.results, text))
+    parameters = best["function"].get("parameters") or {}
+    return ToolCall(_name(best), fill({"type": "object", **parameters}, source))
+
+
+def _offered(request: Mapping[str, Any]) -> list[Tool]:
+    return list(request.get("tools") or ())
+
+
+def _name(tool: Tool) -> str:
+    return str(tool["function"]["name"])
+
+
+def _named(choice: Any, tools: Sequence[Tool]) -> Tool | None:
+    if isinstance(choice, Mapping):
+        choice = (choice.get("function") or choice).get("name")
+    return next((tool for tool in tools if _name(tool) == choice), None)
+
+
+def _forces(choice: Any) -> bool:
+    return choice in ("required", "any") or isinstance(choice, Mapping)
+
+
+def _called(request: Mapping[str, Any]) -> set[str]:
+    """Return the names of the tools called since the last user message."""
+    names: set[str] = set()
+    for message in reversed(request["messages"]):
+        if message["role"] == "user":
+            break
+        names.update(call["function"]["name"] for call in message.get("tool_calls") or ())
+    return names
+
+
+def _affinity(tool: Tool, text: str) -> float:
+    """Judge how much a text asks for a tool; 1 and above means that it does."""
+    function = tool["function"]
+    name = _name(tool)
+    if name.lower() in text.lower():
+        return 10.0 + len(name) / 100
+    said = set(words(text))
+    of_name = {stem(word) for word in name_words(name)} - _COMMON
+    fields = (function.get("parameters") or {}).get("properties") or {}
+    of_fields = {stem(word) for field in fields for word in name_words(field)} - _COMMON
+    of_description = set(words(function.get("description") or "")) - _COMMON
+    return len(said & of_name) + 0.5 * len(said & of_description) + 0.5 * len(said & of_fields)

@@ -1,0 +1,291 @@
+"""The server's own checks of a chat request, and its texts (AI21 API reference, chat completions).
+
+AI21's server is FastAPI with pydantic 1: what breaks the schema is answered with a list of
+`{"loc", "msg", "type"}`, and what breaks a rule of the product with a sentence. The schema is data
+(`CHAT_REQUEST`), so that the table of what is emulated can be generated from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Error = dict[str, Any]
+Location = tuple[str | int, ...]
+Check = Callable[[Any, Location], Iterator[Error]]
+
+MODELS = (
+    "jamba-mini",
+    "jamba-large",
+    "jamba-large-1.7",
+    "jamba-large-1.7-2025-07",
+    "jamba-mini-2",
+    "jamba-mini-2-2026-01",
+)
+CONTEXT_TOKENS = 256_000
+
+UNSUPPORTED_MODEL = (
+    "The provided model is not supported. See "
+    "https://docs.ai21.com/docs/jamba-foundation-models#api-versioning "
+    "for a list of supported models"
+)
+
+
+def error(loc: Location, msg: str, kind: str, **ctx: Any) -> Error:
+    """Return one entry of a list-style 422 body.
+
+    Args:
+        loc: Where the fault is, from "body" on.
+        msg: The text in pydantic 1's words.
+        kind: The type in pydantic 1's words.
+        **ctx: Values the text speaks of; the key is left out when there are none.
+    """
+    entry: Error = {"loc": list(loc), "msg": msg, "type": kind}
+    return {**entry, "ctx": ctx} if ctx else entry
+
+
+def string(value: Any, loc: Location) -> Iterator[Error]:
+    """Want a string; content in parts, as a list, is refused here."""
+    if not isinstance(value, str):
+        yield error(loc, "str type expected", "type_error.str")
+
+
+def boolean(value: Any, loc: Location) -> Iterator[Error]:
+    """Want true or false."""
+    if not isinstance(value, bool):
+        yield error(loc, "value could not be parsed to a boolean", "type_error.bool")
+
+
+def anything(value: Any, loc: Location) -> Iterator[Error]:
+    """Want nothing in particular."""
+    yield from ()
+
+
+def mapping(value: Any, loc: Location) -> Iterator[Error]:
+    """Want an object."""
+    if not isinstance(value, dict):
+        yield error(loc, "value is not a valid dict", "type_error.dict")
+
+
+def pairs(value: Any, loc: Location) -> Iterator[Error]:
+    """Want an object, or a list of `{"key", "value"}` as AI21's older pages show it."""
+    if not isinstance(value, dict | list):
+        yield error(loc, "value is not a valid dict", "type_error.dict")
+
+
+def text_or_texts(value: Any, loc: Location) -> Iterator[Error]:
+    """Want a string or a list of strings."""
+    if isinstance(value, str):
+        return
+    yield error(loc, "str type expected", "type_error.str")
+    if not isinstance(value, list):
+        yield error(loc, "value is not a valid list", "type_error.list")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A check for a number in a range.
+
+    Attributes:
+        whole: Whether it must be an integer.
+        ge: The smallest value allowed.
+        gt: The value that must be exceeded.
+        le: The largest value allowed.
+    """
+
+    whole: bool = False
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+
+    def __call__(self, value: Any, loc: Location) -> Iterator[Error]:
+        """Want a number within the limits."""
+        kind, name = (int, "integer") if self.whole else (int | float, "float")
+        if isinstance(value, bool) or not isinstance(value, kind):
+            yield error(loc, f"value is not a valid {name}", f"type_error.{name}")
+        elif self.ge is not None and value < self.ge:
+            yield self._limit(loc, "greater than or equal to", "ge", self.ge)
+        elif self.gt is not None and value <= self.gt:
+            yield self._limit(loc, "greater than", "gt", self.gt)
+        elif self.le is not None and value > self.le:
+            yield self._limit(loc, "less than or equal to", "le", self.le)
+
+    def _limit(self, loc: Location, words: str, code: str, limit: float) -> Error:
+        text = f"ensure this value is {words} {limit}"
+        return error(loc, text, f"value_error.number.not_{code}", limit_value=limit)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A check for one literal string."""
+
+    wanted: str
+
+    def __call__(self, value: Any, loc: Location) -> Iterator[Error]:
+        """Want exactly this string."""
+        if value != self.wanted:
+            text = f"unexpected value; permitted: {self.wanted!r}"
+            yield error(loc, text, "value_error.const", given=value, permitted=[self.wanted])
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A check for a member of an enumeration."""
+
+    members: tuple[str, ...]
+
+    def __call__(self, value: Any, loc: Location) -> Iterator[Error]:
+        """Want one of these strings."""
+        if value not in self.members:
+            permitted = ", ".join(map(repr, self.members))
+            text = f"value is not a valid enumeration member; permitted: {permitted}"
+            yield error(loc, text, "type_error.enum", enum_values=list(self.members))
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """A check for a list whose items pass another check."""
+
+    item: Check
+
+    def __call__(self, value: Any, loc: Location) -> Iterator[Error]:
+        """Want a list of such items."""
+        if not isinstance(value, list):
+            yield error(loc, "value is not a valid list", "type_error.list")
+            return
+        for index, item in enumerate(value):
+            yield from self.item(item, (*loc, index))
+
+
+@dataclass(frozen=True)
+class Object:
+    """A check for an object: its fields one by one; unknown fields are ignored, as AI21 does.
+
+    Attributes:
+        required: Fields that must be there and must not be null.
+        optional: Fields that may be missing or null.
+    """
+
+    required: Mapping[str, Check]
+    optional: Mapping[str, Check]
+
+    def __call__(self, value: Any, loc: Location) -> Iterator[Error]:
+        """Want an object with these fields."""
+        if not isinstance(value, dict):
+            yield error(loc, "value is not a valid dict", "type_error.dict")
+            return
+        for name, check in self.required.items():
+            if name not in value:
+                yield error((*loc, name), "field required", "value_error.missing")
+            elif value[name] is None:
+                text = "none is not an allowed value"
+                yield error((*loc, name), text, "type_error.none.not_allowed")
+            else:
+                yield from check(value[name], (*loc, name))
+        for name, check in self.optional.items():
+            if value.get(name) is not None:
+                yield from check(value[name], (*loc, name))
+
+
+@dataclass(frozen=True)
+class ByRole:
+    """A check for a message, whose `role` says which fields it has.
+
+    Attributes:
+        kinds: For each role, the server's name of the message kind and the check of its fields.
+    """
+
+    kinds: Mapping[str, tuple[str, Object]]
+
+    def __call__(self, value: Any, loc: Location) -> Iterator[Error]:
+        """Want a message of a known role."""
+        base = "value_error.discriminated_union"
+        if not isinstance(value, dict) or "role" not in value:
+            text = "Discriminator 'role' is missing in value"
+            yield error(loc, text, f"{base}.missing_discriminator", discriminator_key="role")
+            return
+        role = value["role"]
+        if not isinstance(role, str) or role not in self.kinds:
+            allowed = ", ".join(map(repr, self.kinds))
+            text = f"No match for discriminator 'role' and value {role!r} (allowed values: {allowed})"
+            context = {"discriminator_key": "role", "discriminator_value": role}
+            kind = f"{base}.invalid_discriminator"
+            yield error(loc, text, kind, **context, allowed_values=allowed)
+            return
+        name, check = self.kinds[role]
+        yield from check(value, (*loc, name))
+
+
+FUNCTION_CALL = Object({"name": string, "arguments": string}, {})
+TOOL_CALL = Object({"id": string, "function": FUNCTION_CALL}, {"type": Constant("function")})
+MESSAGE = ByRole(
+    {
+        "user": ("UserMessage", Object({"content": string}, {})),
+        "assistant": (
+            "AssistantMessage",
+            Object(
+                {},
+                {"content": string, "tool_calls": ListOf(TOOL_CALL), "reasoning_content": string},
+            ),
+        ),
+        "tool": ("ToolMessage", Object({"content": string, "tool_call_id": string}, {})),
+        "system": ("SystemMessage", Object({"content": string}, {})),
+    }
+)
+PARAMETERS = Object(
+    {"properties": mapping}, {"type": Constant("object"), "required": ListOf(string)}
+)
+FUNCTION = Object({"name": string}, {"description": string, "parameters": PARAMETERS})
+TOOL = Object({"function": FUNCTION}, {"type": Constant("function")})
+DOCUMENT = Object({"content": string}, {"id": string, "metadata": pairs})
+RESPONSE_FORMAT = Object({}, {"type": OneOf(("text", "json_object"))})
+CHAT_REQUEST = Object(
+    {"model": string, "messages": ListOf(MESSAGE)},
+    {
+        "tools": ListOf(TOOL),
+        "n": Number(whole=True, ge=1, le=16),
+        "max_tokens": Number(whole=True, ge=0),
+        "temperature": Number(ge=0, le=2),
+        "top_p": Number(gt=0, le=1),
+        "stop": text_or_texts,
+        "stream": boolean,
+        "documents": ListOf(DOCUMENT),
+        "response_format": RESPONSE_FORMAT,
+    },
+)
+
+
+def several_choices_need_chance(body: Mapping[str, Any]) -> str | None:
+    """`n` above 1 needs a temperature above 0."""
+    if (body.get("n") or 1) > 1 and body.get("temperature") == 0:
+        return "n must be 1 when temperature is 0"
+    return None
+
+
+def streams_have_one_choice(body: Mapping[str, Any]) -> str | None:
+    """`n` must be 1 in a stream."""
+    if (body.get("n") or 1) > 1 and body.get("stream"):
+        return "n must be 1 when stream is true"
+    return None
+
+
+# AI21 documents these rules, not the texts: the wording is the emulator's.
+RULES = (several_choices_need_chance, streams_have_one_choice)
+
+
+def check_chat_request(body: Any) -> str | list[Error] | None:
+    """Return what is wrong with a chat request, as the `detail` of a 422 answer, or None.
+
+    The model is looked at before anything else.
+
+    Args:
+        body: The parsed JSON of the request.
+    """
+    model = body.get("model") if isinstance(body, dict) else None
+    if isinstance(model, str) and model not in MODELS:
+        return UNSUPPORTED_MODEL
+    if errors := list(CHAT_REQUEST(body, ("body",))):
+        return errors
+    broken = (rule(body) for rule in RULES)
+    return next((text for text in broken if text), None)
