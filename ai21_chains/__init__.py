@@ -11,12 +11,39 @@ from typing import TYPE_CHECKING
 from ai21_chains._version import __version__
 
 if TYPE_CHECKING:
+    from ai21_chains.answers import GroundedAnswer
+    from ai21_chains.chains.grounded_qa import create_grounded_qa_chain
     from ai21_chains.chat_models import ChatAI21
+    from ai21_chains.citations import Citation, RejectedQuote, verify_quote
+    from ai21_chains.documents import load_documents
+    from ai21_chains.emulator import Emulator
     from ai21_chains.errors import AI21Error
 
-__all__ = ["AI21Error", "ChatAI21", "__version__"]
+__all__ = [
+    "AI21Error",
+    "ChatAI21",
+    "Citation",
+    "Emulator",
+    "GroundedAnswer",
+    "RejectedQuote",
+    "__version__",
+    "create_grounded_qa_chain",
+    "load_documents",
+    "verify_quote",
+]
 
-_HOMES = {"AI21Error": "errors", "ChatAI21": "chat_models"}
+_HOMES = {
+    "AI21Error": "errors",
+    "ChatAI21": "chat_models",
+    "Citation": "citations",
+    "Emulator": "emulator",
+    "GroundedAnswer": "answers",
+    "RejectedQuote": "citations",
+    "create_grounded_qa_chain": "chains.grounded_qa",
+    "load_documents": "documents",
+    "verify_quote": "citations",
+}
+"""Where each public name lives."""
 
 
 def __getattr__(name: str) -> object:

@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    SkipValidation,
     TypeAdapter,
     ValidationError,
 )
@@ -78,7 +79,9 @@ TopP: TypeAlias = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 MaxTokens: TypeAlias = Annotated[int, Field(ge=0)]
 Choices: TypeAlias = Annotated[int, Field(ge=1, le=16)]
 Stop: TypeAlias = Annotated[str | list[str], AfterValidator(_check_stop)]
-Documents: TypeAlias = Sequence[Document | str | dict[str, Any]]
+# Not checked by pydantic: a dict would be tried as a Document, whose constructor raises TypeError.
+# `_messages.documents_to_wire` says what is wrong.
+Documents: TypeAlias = Annotated[Sequence[Document | str | dict[str, Any]], SkipValidation]
 Retries: TypeAlias = Annotated[int, Field(ge=0)]
 Seconds: TypeAlias = Annotated[
     float | Timeout, Field(allow_inf_nan=False), AfterValidator(_check_timeout)

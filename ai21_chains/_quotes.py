@@ -12,10 +12,11 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Literal
 
 from ai21_chains._normalize import NormalText, fold_char, normalize
+from ai21_chains._wording import Token, align, dropped_negation, judge, tokenize
 
 Match = Literal["exact", "normalized", "elided", "fuzzy"]
 Reason = Literal[
@@ -29,7 +30,21 @@ MAX_LENGTH = 20_000
 """Characters above which a quote is searched only as it stands."""
 MAX_OCCURRENCES = 1_000
 """Occurrences in one text after which counting stops."""
+MAX_PARTS = 12
+MIN_SKIP, MAX_SKIP = 200, 1_000
+"""Characters that an ellipsis may always, and may at most, stand for."""
+MIN_TOKENS = 4
+MIN_PIECE, MAX_PIECES = 3, 200
+MAX_ANCHORS = 100
+MAX_CANDIDATES = 8
+MIN_SHARE = 0.25
+MIN_SCORE = 0.9
+BUCKET = 32
 
+_PUNCTUATION = " .,;:!?\"')]"
+_ELLIPSIS = re.compile(
+    r"[\[(<{]\s*(?:\.(?:\s?\.){2,}|omitted|snip)\s*[\])>}]|\.(?:\s?\.){2,}|\*\s?\*\s?\*"
+)
 _OUTER = " \t\r\n\v\f\"'“”„‟«»‘’‚‹›`"
 _CONTEXT = 16
 # Scripts that are written without spaces between words.
@@ -37,7 +52,7 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
 )
-_BOUND_UNSPACED = re.compile(
+_INSIDE_UNSPACED = re.compile(
     "[不非未無无没沒勿]\x1f|[一二三四五六七八九十百千万億亿两兩]\x1f[一二三四五六七八九十百千万億亿]"
 )
 _INSIDE = re.compile(
@@ -81,6 +96,14 @@ class Source:
         """The normal form of the text."""
         return normalize(self.text)
 
+    def uses(self, word: str) -> bool:
+        """Return whether the normal form has `word` as a whole word."""
+        text = self.normal.text
+        return any(
+            not text[at - 1 : at].isalpha() and not text[at + len(word) : at + len(word) + 1].isalpha()
+            for at in _occurrences(text, word)
+        )
+
 
 @dataclass(frozen=True)
 class Quote:
@@ -99,6 +122,18 @@ class Quote:
         return normalize(self.text.strip(_OUTER)).text.strip(_OUTER)
 
     @cached_property
+    def parts(self) -> list[str]:
+        """The parts in normal form between ellipses; empty when there is no ellipsis."""
+        parts = _ELLIPSIS.split(self.normal)
+        kept = [part.strip(_PUNCTUATION) for part in parts]
+        return [part for part in kept if part] if len(parts) > 1 else []
+
+    @cached_property
+    def tokens(self) -> list[Token]:
+        """The words and numbers of the normal form."""
+        return tokenize(self.normal)
+
+    @cached_property
     def defect(self) -> Reason | None:
         """Why the quote is searched only as it stands, or not at all; None for a usual quote."""
         if not any(map(str.isalnum, self.text)):
@@ -112,7 +147,7 @@ class Quote:
         if self.defect != "empty":
             yield find_exact
         if not self.defect:
-            yield from (find_normalized,)
+            yield from (find_normalized, find_elided, find_fuzzy)
 
 
 Stage = Callable[[Source, Quote], Iterator[Hit | Miss]]
@@ -132,7 +167,7 @@ def find_exact(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
 def find_normalized(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
     """Find the quote in normal form, then without its closing punctuation."""
     normal = source.normal
-    for needle in dict.fromkeys((quote.normal, quote.normal.rstrip(" .,;:!?\"')]"))):
+    for needle in dict.fromkeys((quote.normal, quote.normal.rstrip(_PUNCTUATION))):
         found = False
         for at in _occurrences(normal.text, needle):
             found = True
@@ -141,11 +176,142 @@ def find_normalized(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
             return
 
 
+def find_elided(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
+    """Find the parts of a quote around its ellipses, in order and close together."""
+    parts = quote.parts
+    if not 1 <= len(parts) <= MAX_PARTS or max(map(len, parts)) < MIN_LENGTH:
+        return
+    anchor = max(range(len(parts)), key=lambda index: len(parts[index]))
+    normal = source.normal.text
+    found: dict[tuple[int, int], Hit | Miss] = {}
+    for at in islice(_occurrences(normal, parts[anchor]), MAX_ANCHORS):
+        spans = [(at, at + len(parts[anchor]))]
+        if _grow(source, spans, parts[:anchor], parts[anchor + 1 :]):
+            found.setdefault((spans[0][0], spans[-1][1]), _judge_parts(source, spans))
+    yield from found.values()
+
+
+def _grow(
+    source: Source, spans: list[tuple[int, int]], before: list[str], after: list[str]
+) -> bool:
+    """Add the nearest place of every part before and after `spans`; tell whether all have one."""
+    for part in reversed(before):
+        neighbour = spans[0]
+        reach = _reach(part, neighbour)
+        span = _nearest(source, part, max(0, neighbour[0] - reach - len(part)), neighbour[0], -1)
+        if span is None:
+            return False
+        spans.insert(0, span)
+    for part in after:
+        neighbour = spans[-1]
+        reach = _reach(part, neighbour)
+        span = _nearest(source, part, neighbour[1], neighbour[1] + reach + len(part), 1)
+        if span is None:
+            return False
+        spans.append(span)
+    return True
+
+
+def _reach(part: str, neighbour: tuple[int, int]) -> int:
+    """Return how many characters an ellipsis may skip: the shorter its sides, the fewer."""
+    shorter = min(len(part), neighbour[1] - neighbour[0])
+    return min(MAX_SKIP, max(MIN_SKIP, 5 * shorter))
+
+
+def _nearest(
+    source: Source, part: str, start: int, end: int, step: int
+) -> tuple[int, int] | None:
+    """Return the first (or with step -1, the last) span of `part` in a stretch of the source."""
+    window = source.normal.text[start:end]
+    places = [start + at for at in _occurrences(window, part)]
+    for at in places[::step]:
+        if not any(cuts_word(source.text, o) for o in source.normal.span(at, at + len(part))):
+            return at, at + len(part)
+    return None
+
+
+def _judge_parts(source: Source, spans: list[tuple[int, int]]) -> Hit | Miss:
+    start, end = source.normal.span(spans[0][0], spans[-1][1])
+    whole = _bounded(source.text, start, end, "elided")
+    if isinstance(whole, Miss):
+        return whole
+    for (_, left), (right, _) in pairwise(spans):
+        skipped = source.normal.text[left:right]
+        if dropped_negation(skipped):
+            detail = f'the ellipsis drops "{skipped.strip()}"'
+            return Miss(start, end, "altered_negation", detail, 1.0)
+    return whole
+
+
+def find_fuzzy(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
+    """Find the quote with typing slips, spacing, punctuation and light words changed."""
+    if len(quote.tokens) < MIN_TOKENS:
+        return
+    found: dict[tuple[int, int], Hit | Miss] = {}
+    for token, at in _anchors(source.normal.text, quote):
+        finding = _compare(source, quote, token, at)
+        if finding is not None:
+            known = found.setdefault((finding.start, finding.end), finding)
+            if isinstance(known, Miss):
+                found[known.start, known.end] = finding
+    yield from found.values()
+
+
+def _anchors(normal: str, quote: Quote) -> Iterator[tuple[int, int]]:
+    """Yield places to compare: a token of the quote, and where it stands in the source.
+
+    One slip spoils one of four pieces of the quote; the other three stand in the source as they
+    are. Only when there are more slips are shorter pieces needed.
+    """
+    for size in (max(MIN_PIECE, -(-len(quote.tokens) // 4)), MIN_PIECE):
+        votes: dict[int, tuple[int, int, int]] = {}
+        for first in range(0, len(quote.tokens), size)[:MAX_PIECES]:
+            piece = quote.tokens[first : first + size]
+            start, end = piece[0].start, piece[-1].end
+            for at in islice(_occurrences(normal, quote.normal[start:end]), MAX_ANCHORS):
+                place = (at - start) // BUCKET
+                count = votes.get(place, (0, 0, 0))[0]
+                votes[place] = (count + len(piece), first, at)
+        best = sorted(votes.values(), reverse=True)[:MAX_CANDIDATES]
+        for count, first, at in best:
+            if count >= MIN_SHARE * len(quote.tokens):
+                yield first, at
+        if best and best[0][0] >= len(quote.tokens) / 2:
+            return
+
+
+def _compare(source: Source, quote: Quote, first: int, at: int) -> Hit | Miss | None:
+    """Compare the quote with the source so that the quote's token `first` stands at `at`."""
+    normal = source.normal
+    slack = len(quote.normal) // 8 + 40
+    before, after = quote.tokens[:first], quote.tokens[first:]
+    left = tokenize(normal.text, max(0, at - quote.tokens[first].start - slack), at)
+    right = tokenize(normal.text, at, at + len(quote.normal) + slack)
+    backward = align(before[::-1], left[::-1])
+    forward = align(after, right)
+    if backward is None or forward is None:
+        return None
+    begin = left[len(left) - backward[1]] if backward[1] else right[0]
+    last = right[forward[1] - 1] if forward[1] else left[-1]
+    start, end = normal.span(begin.start, last.end)
+    differences = [d.reversed() for d in reversed(backward[0])] + forward[0]
+    changed = sum(d.size for d in differences)
+    score = max(0.0, 1 - changed / len(quote.normal))
+    altered = judge(
+        differences,
+        quote.tokens,
+        lambda token: source.text[slice(*normal.span(token.start, token.end))],
+        source.uses,
+    )
+    if altered:
+        return Miss(start, end, altered[0], altered[1], score)
+    if score < MIN_SCORE:
+        return Miss(start, end, "altered_word", "too much of it differs", score)
+    finding = _bounded(source.text, start, end, "fuzzy")
+    return Hit(start, end, "fuzzy", score) if isinstance(finding, Hit) else finding
+
+
 def _occurrences(text: str, needle: str) -> Iterator[int]:
-    return islice(_all_occurrences(text, needle), 50 * MAX_OCCURRENCES)
-
-
-def _all_occurrences(text: str, needle: str) -> Iterator[int]:
     at = text.find(needle) if needle else -1
     while at >= 0:
         yield at
@@ -183,7 +349,7 @@ def cuts_word(text: str, at: int) -> bool:
     left, right = _visible(left)[-2:], _visible(right)[:2]
     seam = f"{left}\x1f{right}"
     if _UNSPACED.search(left[-1:] + right[:1]):
-        return bool(_BOUND_UNSPACED.search(seam))
+        return bool(_INSIDE_UNSPACED.search(seam))
     return bool(_INSIDE.search(seam))
 
 

@@ -11,8 +11,6 @@ from langchain_core.output_parsers import BaseCumulativeTransformOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.utils.json import parse_json_markdown
 from langchain_core.utils.pydantic import is_basemodel_subclass
-from pydantic import ValidationError
-from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from ai21_chains._protocol import quote
 from ai21_chains.errors import StructuredOutputError
@@ -28,13 +26,13 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
     schema alike: pydantic classes are validated, of other schemas the required keys.
 
     Attributes:
-        output_schema: A pydantic class, or None if the result is to be a dict.
+        target: A pydantic class, or None if the result is to be a dict.
         required: Keys that a dict must have.
         tool_name: The tool whose arguments are the result; None to read JSON from the text.
         may_call_tools: Whether an answer that calls tools instead is fine: the result is then None.
     """
 
-    output_schema: Any = None
+    target: Any = None
     required: tuple[str, ...] = ()
     tool_name: str | None = None
     may_call_tools: bool = False
@@ -90,16 +88,14 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
     def _validated(self, value: Any, message: AIMessage) -> Any:
         if not isinstance(value, Mapping):
             raise self._problem("is not a JSON object", message)
-        if not (isinstance(self.output_schema, type) and is_basemodel_subclass(self.output_schema)):
+        if not (isinstance(self.target, type) and is_basemodel_subclass(self.target)):
             return value
-        schema = cast(Any, self.output_schema)
+        schema = cast(Any, self.target)
         validate = getattr(schema, "model_validate", None) or schema.parse_obj
         try:
             return validate(value)
-        except (ValidationError, ValidationErrorV1) as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            problem = f"does not fit {schema.__name__}: {place}: {first['msg']}"
+        except ValueError as error:  # the common base of pydantic's two kinds of ValidationError
+            problem = f"does not fit {schema.__name__}: {_first_problem(error)}"
             raise self._problem(problem, message) from error
 
     def _problem(self, what: str, message: AIMessage) -> StructuredOutputError:
@@ -127,6 +123,13 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
             final = self.parse_result([_generation(seen.whole)])
             if final != last:
                 yield final
+
+
+def _first_problem(error: ValueError) -> str:
+    problems = getattr(error, "errors", list)()
+    if not problems:
+        return str(error)
+    return f"{'.'.join(map(str, problems[0]['loc']))}: {problems[0]['msg']}"
 
 
 class _Seen:

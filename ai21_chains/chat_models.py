@@ -326,7 +326,9 @@ class ChatAI21(BaseChatModel):
     ) -> _Call:
         given = options if stop is None else {**options, "stop": stop}
         own = {name: getattr(self, name) for name in _ASKED}
-        asked: _options.CallOptions = {**own, **_options.check_call(given, type(self).__name__)}
+        asked = cast(
+            _options.CallOptions, {**own, **_options.check_call(given, type(self).__name__)}
+        )
         client = AI21Client(
             base_url=asked.get("base_url", self.base_url),
             api_key=asked.get("api_key", self.api_key),
@@ -432,7 +434,7 @@ class ChatAI21(BaseChatModel):
             raise ConfigurationError("with_structured_output: tools needs method='json_schema'")
         json_schema = convert_to_json_schema(schema) if schema is not None else {}
         parser = StructuredOutputParser(
-            output_schema=schema if isinstance(schema, type) else None,
+            target=schema if isinstance(schema, type) else None,
             required=tuple(json_schema.get("required", ())),
             may_call_tools=bool(tools),
         )

@@ -37,7 +37,7 @@ _SOURCE_KEYS = ("source", "file_path", "file_name", "filename", "path", "url", "
 
 _MESSAGES: dict[Reason, str] = {
     "empty": "The quote has no letter or digit in it",
-    "too_short": "The quote is too short to be told from a coincidence, and stands nowhere as it is",
+    "too_short": "The quote is too short to be searched but as it stands, and no document has it",
     "not_found": "No document contains this quote",
     "inside_word": "The quote stands only inside a longer word of the source",
     "altered_number": "A number or its unit is not the one in the source",
@@ -181,7 +181,7 @@ def verify_quote(
     *,
     claimed: int | None = None,
 ) -> Citation | RejectedQuote:
-    """Find the passage that a quote was copied from, and reject what was altered or invented.
+    r"""Find the passage that a quote was copied from, and reject what was altered or invented.
 
     The quote decides which document is cited. `claimed`, the document that the model named, only
     settles which one it is when several contain the quote; an index that does not exist is
@@ -200,10 +200,10 @@ def verify_quote(
         TypeError: If an argument is of the wrong type.
 
     Example:
-        >>> contract = "Either party may terminate this\\n  Agreement upon thirty (30) days notice."
-        >>> citation = verify_quote("may terminate this agreement upon thirty (30) days", [contract])
+        >>> contract = "Either party may terminate this\n  Agreement upon thirty (30) days notice."
+        >>> citation = verify_quote("terminate this agreement upon thirty (30) days", [contract])
         >>> citation.quote, citation.match
-        ('may terminate this\\n  Agreement upon thirty (30) days', 'normalized')
+        ('terminate this\n  Agreement upon thirty (30) days', 'normalized')
         >>> verify_quote("may terminate this agreement upon sixty (60) days", [contract]).reason
         'altered_number'
     """
@@ -259,15 +259,15 @@ def _cite(prepared: PreparedDocuments, index: int, hit: Hit, *, occurrences: int
     metadata = document.metadata
     offset = metadata.get("start_index")
     # A text splitter writes -1 when it did not find the chunk in the source.
-    known = isinstance(offset, int) and offset >= 0
+    offset = offset if isinstance(offset, int) and offset >= 0 else None
     return Citation(
         document_index=index,
         document_id=document.id or _first(metadata, _ID_KEYS),
         quote=document.page_content[hit.start : hit.end],
         start=hit.start,
         end=hit.end,
-        source_start=offset + hit.start if known else None,
-        source_end=offset + hit.end if known else None,
+        source_start=None if offset is None else offset + hit.start,
+        source_end=None if offset is None else offset + hit.end,
         page=_page(metadata),
         title=_first(metadata, _TITLE_KEYS),
         source=_first(metadata, _SOURCE_KEYS),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from .prompts import Document, Prompt
@@ -29,7 +29,7 @@ def asks_for_citations(prompt: Prompt) -> bool:
 def grounded_json(prompt: Prompt) -> dict[str, Any]:
     """Answer with the keys "found", "answer" and "citations", in this order.
 
-    Each citation has its number, the document's place from 0 and a quote that stands verbatim in it.
+    Each citation has its number, the document's place from 0 and a verbatim quote from it.
 
     Args:
         prompt: The request, read.

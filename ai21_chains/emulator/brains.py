@@ -1,4 +1,4 @@
-"""Brains decide what the emulated model says; a brain is any function from a request to a reply.
+"""Brains decide what the emulated model says; a brain is a function from a request to a reply.
 
 `scripted` says what a test tells it to say; the default is `extractive`, which lives in its own module.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class EmulatorError(Exception):
-    """The emulator was asked for something it was not set up for; clients see HTTP 400 and the text."""
+    """A brain has no answer to give; clients see HTTP 400 with the text."""
 
 
 @dataclass(frozen=True)

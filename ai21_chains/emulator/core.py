@@ -14,9 +14,9 @@ from uuid import UUID
 
 from .brains import Brain, EmulatorError, Reply
 from .completions import MAX_OUTPUT_TOKENS, completion, count_prompt_tokens, events, limited
+from .exchange import Request, Response
 from .extractive import extractive
 from .faults import Fault
-from .exchange import Request, Response
 from .validation import CONTEXT_TOKENS, MODELS, check_chat_request, error
 
 if TYPE_CHECKING:

@@ -139,7 +139,9 @@ def asgi_app(emulator: Emulator) -> ASGIApp:
             return
         if scope["type"] != "http":
             raise NotImplementedError(f"the emulator speaks HTTP, not {scope['type']}")
-        pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+        pairs = (
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
+        )
         request = Request(scope["method"], scope["path"], Headers(pairs), await _body(receive))
         await _send_response(emulator.handle(request), send)
 
@@ -168,7 +170,9 @@ async def _send_response(response: Response, send: Send) -> None:
     await asyncio.sleep(response.delay)
     if response.dropped:
         raise ConnectionAbortedError(_DROPPED)
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    headers = [
+        (name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers
+    ]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     for step in response.steps:
         if isinstance(step, bytes):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from .answers import asks_for_citations, grounded_json, grounded_text
+from .answers import asks_for_citations, grounded_json, grounded_text, quote
 from .brains import Reply
-from .forms import fill, quoted, topic
+from .forms import Evidence, fill, quoted, topic
 from .prompts import Prompt, read_prompt
 from .ranking import rank
-from .text import readable
 from .tools import choose_call
 
 
@@ -52,16 +50,13 @@ def _json_answer(prompt: Prompt) -> Any:
     return {key: f"{key.capitalize()}: {topic(prompt.question)}" for key in keys}
 
 
-def _evidence(prompt: Prompt) -> Any:
+def _evidence(prompt: Prompt) -> Evidence:
     """Return a function that finds words in the documents for a field of a form."""
     contents = [document.content for document in prompt.documents]
-    titles: Mapping[int, str] = dict(enumerate(document.title for document in prompt.documents))
+    titles = [document.title for document in prompt.documents]
 
     def find(wanted: str) -> str | None:
-        passages = rank(f"{wanted} {prompt.question}", contents, list(titles.values()))
-        if not passages:
-            return None
-        first = passages[0]
-        return contents[first.document][first.start : first.end]
+        passages = rank(f"{wanted} {prompt.question}", contents, titles)
+        return quote(prompt.documents, passages[0]) if passages else None
 
     return find

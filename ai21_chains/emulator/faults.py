@@ -119,7 +119,9 @@ class Fault:
         offset = 0
         for data in (step for step in steps if isinstance(step, bytes) and step):
             borders = {at - offset for at in (self.stall_after, self.cut_after) if at is not None}
-            starts = sorted(borders & set(range(len(data))) | {*range(0, len(data), self.split or len(data))})
+            starts = sorted(
+                borders & set(range(len(data))) | {*range(0, len(data), self.split or len(data))}
+            )
             for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
                 yield data[start:end]
             offset += len(data)

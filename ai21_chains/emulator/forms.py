@@ -1,5 +1,7 @@
 """JSON schemas filled in from a text: tool arguments and JSON answers without a language model."""
 
+# ruff: noqa: RUF001 (the punctuation of other scripts is meant)
+
 from __future__ import annotations
 
 import re
@@ -12,7 +14,9 @@ Evidence = Callable[[str], str | None]
 
 _DEEPEST = 8
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?")
-_QUOTED = re.compile(r"(?<!\w)(?:'([^'\n]+)'|\"([^\"\n]+)\"|“([^”\n]+)”|‘([^’\n]+)’|`([^`\n]+)`)(?!\w)")  # noqa: RUF001
+_QUOTED = re.compile(
+    r"(?<!\w)(?:'([^'\n]+)'|\"([^\"\n]+)\"|“([^”\n]+)”|‘([^’\n]+)’|`([^`\n]+)`)(?!\w)"
+)
 _PATTERNS = {
     "email": re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w"),
     "uri": re.compile(r"https?://[^\s'\"<>)]+"),
@@ -20,18 +24,25 @@ _PATTERNS = {
     "date": re.compile(r"\d{4}-\d{2}-\d{2}"),
     "time": re.compile(r"\d{1,2}:\d{2}(?::\d{2})?"),
 }
+# For the words in a field's name: what stands before such a thing in a sentence.
 _PREPOSITIONS = {
-    ("location", "city", "place", "country", "town", "region", "where"): ("in", "at", "near", "for", "of"),
-    ("origin", "source", "departure", "from", "start"): ("from",),
-    ("destination", "recipient", "target", "arrival", "to"): ("to",),
-    ("topic", "subject", "theme", "about"): ("about", "on"),
-    ("name", "title", "called"): ("named", "called", "titled"),
-    ("date", "day", "time", "when"): ("on", "at", "tomorrow", "today"),
+    frozenset({"location", "city", "place", "country", "town", "region", "where"}): (
+        "in",
+        "at",
+        "near",
+        "for",
+        "of",
+    ),
+    frozenset({"origin", "source", "departure", "from", "start"}): ("from",),
+    frozenset({"destination", "recipient", "target", "arrival", "to"}): ("to",),
+    frozenset({"topic", "subject", "theme", "about"}): ("about", "on"),
+    frozenset({"name", "title", "called"}): ("named", "called", "titled"),
+    frozenset({"date", "day", "time", "when"}): ("on", "at"),
 }
 _ANY_PREPOSITION = ("about", "for", "in", "of", "on", "as")
 _PHRASE_END = (
     r"(?=\s+(?:and|or|with|by|using|on|at|for|from|to|in|tomorrow|today|tonight|please|now)\b"
-    r"|,(?!\s*[A-Z])|[.?!;:](?:\s|$)|\n|$)"
+    r"|,(?!\s*(?-i:[A-Z]))|[.?!;:](?:\s|$)|\n|$)"
 )
 _NEGATION = r"\b(?:no|not|without|except|omit|skip|leave out|don't|do not)\s+(?:\w+\s+){0,2}"
 
@@ -87,7 +98,7 @@ class _Filler:
         self._evidence = evidence
         self._quoted = quoted(text)
         in_brackets = re.findall(rf"\(\s*({_NUMBER.pattern})\s*\)", text)
-        self._numbers = [*in_brackets, *_NUMBER.findall(text)] if not in_brackets else in_brackets
+        self._numbers: list[str] = in_brackets or _NUMBER.findall(text)
 
     def value(self, schema: Schema, name: str, depth: int, lone: bool = True) -> Any:
         schema = self._resolved(schema)
@@ -117,8 +128,10 @@ class _Filler:
                     target = target.get(part, {}) if isinstance(target, Mapping) else {}
                 schema = {**target, **{key: schema[key] for key in schema if key != "$ref"}}
             elif alternatives := schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"):
-                first = next((one for one in alternatives if one.get("type") != "null"), {})
-                rest = {key: schema[key] for key in schema if key not in ("anyOf", "oneOf", "allOf")}
+                first: Schema = next((one for one in alternatives if one.get("type") != "null"), {})
+                rest = {
+                    key: schema[key] for key in schema if key not in ("anyOf", "oneOf", "allOf")
+                }
                 schema = {**rest, **first}
             else:
                 break
@@ -132,7 +145,9 @@ class _Filler:
             for name, field in fields.items()
             if name in required or self._mentioned(name, field)
         }
-        strings = [name for name, field in wanted.items() if _kind(self._resolved(field)) == "string"]
+        strings = [
+            name for name, field in wanted.items() if _kind(self._resolved(field)) == "string"
+        ]
         lone = len(strings) <= 1
         return {name: self.value(field, name, depth + 1, lone) for name, field in wanted.items()}
 
@@ -190,7 +205,9 @@ class _Filler:
 
     def _boolean(self, schema: Schema, name: str) -> bool:
         label = r"[\s_-]*".join(map(re.escape, name_words(name)))
-        if re.search(_NEGATION + label + rf"|{label}\W+(?:is\s+)?(?:false|no|off)\b", self._text, re.I):
+        if re.search(
+            _NEGATION + label + rf"|{label}\W+(?:is\s+)?(?:false|no|off)\b", self._text, re.I
+        ):
             return False
         return bool(schema.get("default", True)) if not re.search(label, self._text, re.I) else True
 
@@ -199,31 +216,35 @@ class _Filler:
         text = next(self._candidates(schema, parts, lone), None)
         if text is None:
             text = str(schema["default"]) if schema.get("default") else topic(self._text)
-            text = text if lone or "default" in schema else f"{' '.join(parts).capitalize()}: {text}"
+            text = (
+                text if lone or "default" in schema else f"{' '.join(parts).capitalize()}: {text}"
+            )
         longest = schema.get("maxLength")
         return text[:longest] if longest else text
 
     def _candidates(self, schema: Schema, parts: list[str], lone: bool) -> Iterator[str]:
         """Yield what the field could be, the likeliest first."""
-        label = r"[\s_-]*".join(map(re.escape, parts))
-        if parts and (given := re.search(rf"\b{label}\s*[:=]\s*(.+?)(?=[,;\n]|\.?$)", self._text, re.I)):
+        label = r"[\s_-]*".join(map(re.escape, parts)) or "$^"
+        if given := re.search(rf"\b{label}\s*[:=]\s*(.+?)(?=[,;\n]|\.?$)", self._text, re.I):
             yield given[1].strip("'\"")
         for kind in (schema.get("format"), *parts):
-            if kind in _PATTERNS and (found := _PATTERNS[kind].search(self._text)):
-                yield found[0]
+            yield from _PATTERNS[kind].findall(self._text)[:1] if kind in _PATTERNS else ()
         if self._evidence:
             wanted = f"{' '.join(parts)} {schema.get('description', '')}"
-            if (words := self._evidence(wanted)) is not None:
-                yield words
+            yield from filter(None, [self._evidence(wanted)])
         for kinds, prepositions in _PREPOSITIONS.items():
-            if set(kinds) & set(parts) and (phrase := _phrase(self._text, prepositions)):
-                if phrase in self._quoted:
-                    self._quoted.remove(phrase)
-                yield phrase
+            if kinds & set(parts):
+                yield from filter(None, [self._unquoted(_phrase(self._text, prepositions))])
         if self._quoted:
             yield self._quoted.pop(0)
-        if lone and (phrase := _phrase(self._text, _ANY_PREPOSITION)):
-            yield phrase
+        if lone:
+            yield from filter(None, [_phrase(self._text, _ANY_PREPOSITION)])
+
+    def _unquoted(self, phrase: str | None) -> str | None:
+        """Take a phrase out of the quotations still to be used, if it is one."""
+        if phrase in self._quoted:
+            self._quoted.remove(phrase)
+        return phrase
 
 
 def _kind(schema: Schema) -> str:
@@ -252,14 +273,15 @@ def _listed(text: str) -> list[str]:
     phrase = re.search(r"(?:of|for|about|with|:)\s+(.+?,.+?|.+? and .+?)[.?!]?$", text.strip())
     if not phrase:
         return []
-    return [item.strip() for item in re.split(r",\s*(?:and\s+)?|\s+and\s+", phrase[1]) if item.strip()]
+    return [
+        item.strip() for item in re.split(r",\s*(?:and\s+)?|\s+and\s+", phrase[1]) if item.strip()
+    ]
 
 
 def _within(schema: Schema, number: float) -> bool:
-    return (
-        number >= schema.get("minimum", number)
-        and number <= schema.get("maximum", number)
-        and number > schema.get("exclusiveMinimum", number - 1)
+    return bool(
+        schema.get("minimum", number) <= number <= schema.get("maximum", number)
+        and schema.get("exclusiveMinimum", number - 1) < number
         and number < schema.get("exclusiveMaximum", number + 1)
     )
 
@@ -274,5 +296,7 @@ def _least(schema: Schema, *, whole: bool) -> int | float:
             floor = max(schema.get("minimum", -1e18), schema.get("exclusiveMinimum", -1e18) + step)
             number = max(number, floor)
         if "maximum" in schema or "exclusiveMaximum" in schema:
-            number = min(number, schema.get("maximum", 1e18), schema.get("exclusiveMaximum", 1e18) - step)
+            number = min(
+                number, schema.get("maximum", 1e18), schema.get("exclusiveMaximum", 1e18) - step
+            )
     return int(number) if whole else float(number)

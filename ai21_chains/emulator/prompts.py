@@ -10,10 +10,14 @@ from typing import Any
 
 _STUFFED = (
     re.compile(r"<((?:document|context|source|passage)[\w-]*)\b([^>]*)>(.*?)</\1>", re.S | re.I),
-    re.compile(r"()^##+ Document(?: ID)?:? *([^\n]*)\n(.*?)(?=^##+ Document|\Z|</documents>)", re.S | re.M),
+    re.compile(
+        r"()^##+ Document(?: ID)?:? *([^\n]*)\n(.*?)(?=^##+ Document|\Z|</documents>)", re.S | re.M
+    ),
     re.compile(r"()()^context:\s*\n?(.*?)(?=^(?:question|query)\s*:)", re.S | re.M | re.I),
 )
-_LABEL = re.compile(r"(?:^|\n)\s*(?:question|query|follow[- ]?up(?: question| input)?)\s*:\s*", re.I)
+_LABEL = re.compile(
+    r"(?:^|\n)\s*(?:question|query|follow[- ]?up(?: question| input)?)\s*:\s*", re.I
+)
 _FORCING = re.compile(r"\bmust (?:call|use)\b|\b(?:call|use) (?:exactly )?one of the tools\b", re.I)
 _TITLE = re.compile(r"title\s*[=:]\s*(\"[^\"]*\"|'[^']*'|[^\n>]+)", re.I)
 
@@ -92,7 +96,9 @@ def _results(messages: list[Mapping[str, Any]]) -> list[str]:
 def _document(item: Mapping[str, Any]) -> Document:
     metadata = item.get("metadata") or {}
     if isinstance(metadata, list):
-        metadata = {pair.get("key"): pair.get("value") for pair in metadata if isinstance(pair, dict)}
+        metadata = {
+            pair.get("key"): pair.get("value") for pair in metadata if isinstance(pair, dict)
+        }
     title = metadata.get("title")
     return Document(item["content"], title if isinstance(title, str) else "")
 

@@ -1,5 +1,7 @@
 """Text into sentences with exact offsets, and sentences into word stems."""
 
+# ruff: noqa: RUF001 (the punctuation of other scripts is meant)
+
 from __future__ import annotations
 
 import re
@@ -8,15 +10,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 STOP_WORDS = frozenset(
-    """a about above after all also am an and any are as at be been being both but by can could did
-    do does doing don during each else ever for from further get give given gave got had has have
-    having he her here hers him his how i if in into is isn it its itself just let ll may me might
-    mine more most must my no nor not of off on once only or other our ours out over own please re s
-    same shall she should so some such t tell than that the their theirs them then there these they
-    this those through to too under until up us ve very was we were what when where which while who
-    whom whose why will with would you your yours describe explain find show say says said know mean
-    happen happened many much kind kinds type types""".split()  # noqa: SIM905
+    """a about an and any are as at be been but by can could did do does for from had has have how i
+    if in into is it its me my no not of on or our s should so such t than that the their then there
+    these they this to us was we were what when where which who whom whose why will with would you
+    your""".split()  # noqa: SIM905
 )
+
+LONGEST = 400
+"""Characters; a longer sentence is split at its semicolons, so that quotes stay readable."""
 
 _WORD = re.compile(
     r"\d+(?:[.,]\d+)*"  # a number, with its separators
@@ -30,11 +31,12 @@ _BLOCK_START = re.compile(
 )
 _HEADING = re.compile(r"\s*\#{1,6}\s")
 _MARKS = re.compile(r"(?:\#{1,6}|[-*+•‣◦▪–])\s+|\||\s+")
-_END = re.compile(r"[.!?…]+[\"')\]”’»]*(?: '')?(?=\s)|[。！？]+[」』”’]*|[.!?]+(?:\[\d+\])+(?=\s)")  # noqa: RUF001
+_END = re.compile(r"[.!?…]+[\"')\]”’»]*(?: '')?(?=\s)|[。！？]+[」』”’]*|[.!?]+(?:\[\d+\])+(?=\s)")
+_CLAUSE_END = re.compile(r";(?:\s+(?:and|or))?(?=\s)")
 _ABBREVIATIONS = frozenset(
-    """dr mr mrs ms prof st sr jr vs v no nos fig figs eq sec art inc corp co ltd llc dept est approx
-    e.g i.e cf al etc gen col sgt capt rev hon jan feb mar apr jun jul aug sep sept oct nov dec
-    op pp vol ed eds ph.d m.d b.c a.d u.s u.k""".split()  # noqa: SIM905
+    """dr mr mrs ms prof st sr jr vs v no nos fig figs eq sec art inc corp co ltd llc dept est e.g i.e
+    approx cf al etc gen col sgt capt rev hon jan feb mar apr jun jul aug sep sept oct nov dec op pp
+    vol ed eds ph.d m.d b.c a.d u.s u.k""".split()  # noqa: SIM905
 )
 
 
@@ -86,8 +88,10 @@ def readable(text: str) -> str:
     Args:
         text: A sentence as it stands in its document.
     """
-    lines = (_MARKS.sub("", line, count=1) if _BLOCK_START.match(line) else line
-             for line in text.splitlines())
+    lines = (
+        _MARKS.sub("", line, count=1) if _BLOCK_START.match(line) else line
+        for line in text.splitlines()
+    )
     return " ".join(" ".join(lines).replace("|", " ").split())
 
 
@@ -104,8 +108,24 @@ def stem(word: str) -> str:
         word = word[:-3] + "y"
     elif word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-1]
-    for ending in ("ization", "ational", "fulness", "ousness", "iveness", "ation", "ment", "ness",
-                   "ing", "ion", "ive", "ed", "er", "or", "ly", "al"):
+    for ending in (
+        "ization",
+        "ational",
+        "fulness",
+        "ousness",
+        "iveness",
+        "ation",
+        "ment",
+        "ness",
+        "ing",
+        "ion",
+        "ive",
+        "ed",
+        "er",
+        "or",
+        "ly",
+        "al",
+    ):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             word = word[: -len(ending)]
             break
@@ -139,23 +159,34 @@ def _is_heading(block: str) -> bool:
         "\n" not in line
         and len(line) <= 80
         and len(line.split()) <= 10
-        and line[-1] not in ".!?:;,|。！？"  # noqa: RUF001
+        and line[-1] not in ".!?:;,|。！？"
         and not _BLOCK_START.match(line)
         and line[:1].upper() == line[:1]
     )
 
 
 def _split(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    for match in _END.finditer(text, start, end):
-        if _really_ends(text, match, start, end):
+    first = start
+    ends = [
+        match.end() for match in _END.finditer(text, start, end) if _ends(text, match, first, end)
+    ]
+    for last in (*ends, end):
+        yield from _clauses(text, first, last)
+        first = last
+
+
+def _clauses(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Split a sentence that is too long for a quotation at its semicolons."""
+    if end - start > LONGEST:
+        for match in _CLAUSE_END.finditer(text, start, end):
             yield start, match.end()
             start = match.end()
     yield start, end
 
 
-def _really_ends(text: str, match: re.Match[str], start: int, end: int) -> bool:
+def _ends(text: str, match: re.Match[str], start: int, end: int) -> bool:
     """Tell the end of a sentence from an abbreviation, an initial or a number."""
-    if match[0][0] in "。！？":  # noqa: RUF001
+    if match[0][0] in "。！？":
         return True
     after = text[match.end() : end].lstrip()[:1]
     if after.islower():

@@ -11,7 +11,7 @@ from .prompts import Prompt
 from .text import stem, words
 
 # Words that tools' names have in common; they say nothing about what a tool is for.
-_COMMON = frozenset(stem(word) for word in ("get", "tool", "function", "use", "run", "call", "make"))
+_COMMON = frozenset(map(stem, ("get", "tool", "function", "use", "run", "call", "make")))
 
 Tool = Mapping[str, Any]
 
@@ -37,8 +37,8 @@ def choose_call(request: Mapping[str, Any], prompt: Prompt) -> ToolCall | None:
         if not forced or not tools:
             return None
     text = prompt.question
-    best = named if named in tools else max(tools, key=lambda tool: _affinity(tool, text))
-    if best is None or not (forced or _affinity(best, text) >= 1):
+    best = max(tools, key=lambda tool: (tool is named, _affinity(tool, text)))
+    if not forced and _affinity(best, text) < 1:
         return None
     source = "\n".join((*prompt.results, text))
     parameters = best["function"].get("parameters") or {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from inspect import isfunction
 from typing import Any
 
 Error = dict[str, Any]
@@ -46,41 +47,45 @@ def error(loc: Location, msg: str, kind: str, **ctx: Any) -> Error:
 
 
 def string(value: Any, loc: Location) -> Iterator[Error]:
-    """Want a string; content in parts, as a list, is refused here."""
+    """A string; content in parts is refused."""
     if not isinstance(value, str):
         yield error(loc, "str type expected", "type_error.str")
 
 
 def boolean(value: Any, loc: Location) -> Iterator[Error]:
-    """Want true or false."""
+    """True or false."""
     if not isinstance(value, bool):
         yield error(loc, "value could not be parsed to a boolean", "type_error.bool")
 
 
-def anything(value: Any, loc: Location) -> Iterator[Error]:
-    """Want nothing in particular."""
-    yield from ()
-
-
 def mapping(value: Any, loc: Location) -> Iterator[Error]:
-    """Want an object."""
+    """An object."""
     if not isinstance(value, dict):
         yield error(loc, "value is not a valid dict", "type_error.dict")
 
 
 def pairs(value: Any, loc: Location) -> Iterator[Error]:
-    """Want an object, or a list of `{"key", "value"}` as AI21's older pages show it."""
+    """An object, or a list of `{"key", "value"}` as AI21's older pages show it."""
     if not isinstance(value, dict | list):
         yield error(loc, "value is not a valid dict", "type_error.dict")
 
 
 def text_or_texts(value: Any, loc: Location) -> Iterator[Error]:
-    """Want a string or a list of strings."""
+    """A string or a list of strings."""
     if isinstance(value, str):
         return
     yield error(loc, "str type expected", "type_error.str")
     if not isinstance(value, list):
         yield error(loc, "value is not a valid list", "type_error.list")
+
+
+def describe(check: Check) -> str:
+    """Return what a check wants, in words.
+
+    Args:
+        check: One of the checks of this module.
+    """
+    return (check.__doc__ or "").rstrip(".") if isfunction(check) else str(check)
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,12 @@ class Number:
     ge: float | None = None
     gt: float | None = None
     le: float | None = None
+
+    def __str__(self) -> str:
+        """Describe the check for the table of what is emulated."""
+        words = {"at least": self.ge, "above": self.gt, "at most": self.le}
+        limits = [f"{word} {limit}" for word, limit in words.items() if limit is not None]
+        return ", ".join(["An integer" if self.whole else "A number", *limits])
 
     def __call__(self, value: Any, loc: Location) -> Iterator[Error]:
         """Want a number within the limits."""
@@ -122,6 +133,10 @@ class Constant:
 
     wanted: str
 
+    def __str__(self) -> str:
+        """Describe the check for the table of what is emulated."""
+        return f'"{self.wanted}"'
+
     def __call__(self, value: Any, loc: Location) -> Iterator[Error]:
         """Want exactly this string."""
         if value != self.wanted:
@@ -134,6 +149,10 @@ class OneOf:
     """A check for a member of an enumeration."""
 
     members: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Describe the check for the table of what is emulated."""
+        return " or ".join(f'"{member}"' for member in self.members)
 
     def __call__(self, value: Any, loc: Location) -> Iterator[Error]:
         """Want one of these strings."""
@@ -148,6 +167,10 @@ class ListOf:
     """A check for a list whose items pass another check."""
 
     item: Check
+
+    def __str__(self) -> str:
+        """Describe the check for the table of what is emulated."""
+        return f"A list; each item: {describe(self.item)}"
 
     def __call__(self, value: Any, loc: Location) -> Iterator[Error]:
         """Want a list of such items."""
@@ -169,6 +192,11 @@ class Object:
 
     required: Mapping[str, Check]
     optional: Mapping[str, Check]
+
+    def __str__(self) -> str:
+        """Describe the check for the table of what is emulated."""
+        optional = [f"`{name}` (optional)" for name in self.optional]
+        return ", ".join([*(f"`{name}`" for name in self.required), *optional])
 
     def __call__(self, value: Any, loc: Location) -> Iterator[Error]:
         """Want an object with these fields."""
@@ -198,6 +226,10 @@ class ByRole:
 
     kinds: Mapping[str, tuple[str, Object]]
 
+    def __str__(self) -> str:
+        """Describe the check for the table of what is emulated."""
+        return "; ".join(f"{role}: {check}" for role, (_, check) in self.kinds.items())
+
     def __call__(self, value: Any, loc: Location) -> Iterator[Error]:
         """Want a message of a known role."""
         base = "value_error.discriminated_union"
@@ -208,7 +240,8 @@ class ByRole:
         role = value["role"]
         if not isinstance(role, str) or role not in self.kinds:
             allowed = ", ".join(map(repr, self.kinds))
-            text = f"No match for discriminator 'role' and value {role!r} (allowed values: {allowed})"
+            text = f"No match for discriminator 'role' and value {role!r}"
+            text += f" (allowed values: {allowed})"
             context = {"discriminator_key": "role", "discriminator_value": role}
             kind = f"{base}.invalid_discriminator"
             yield error(loc, text, kind, **context, allowed_values=allowed)

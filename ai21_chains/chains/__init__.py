@@ -1,0 +1,1 @@
+"""The ready-made chains: one file each, over any LangChain chat model."""

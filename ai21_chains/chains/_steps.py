@@ -1,0 +1,229 @@
+"""How a chain runs: its steps are decided without input or output, and driven from outside.
+
+A chain is a generator that yields *steps* and is sent their results: `Retrieve` gets documents,
+`Ask` the model's message. What it yields besides, `AddableDict`s, are the pieces of its result. So
+a chain is written once; the drivers run it with blocking calls or with `await`, streamed or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+from langchain_core.documents import Document
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.utils import AddableDict
+from pydantic import BaseModel
+
+Model: TypeAlias = Runnable[LanguageModelInput, BaseMessage]
+Retriever: TypeAlias = Runnable[str, list[Document]]
+
+
+@dataclass(frozen=True)
+class Retrieve:
+    """Look documents up. The result is a list of `Document`."""
+
+    retriever: Retriever
+    query: str
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask the model. The result is its whole message.
+
+    Attributes:
+        model: The model, with its options bound.
+        messages: The prompt.
+        read: Turns each new piece of the answer's text into pieces of the chain's result.
+    """
+
+    model: Model
+    messages: Sequence[BaseMessage]
+    read: Callable[[str], Iterable[AddableDict]] = field(default=lambda text: ())
+
+
+Steps: TypeAlias = Generator[Retrieve | Ask | AddableDict, Any, None]
+
+Output = TypeVar("Output", bound=BaseModel)
+
+
+class Chain(Runnable[Any, Output]):
+    """A runnable made of steps.
+
+    `invoke` returns the output type; `stream` yields dictionaries whose sum has the same content.
+
+    Args:
+        name: The runnable's name, in traces and in served schemas.
+        steps: Makes the steps for one input.
+        input_type: What the input may be.
+        output_type: The class of the result.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        steps: Callable[[Any], Steps],
+        input_type: type[BaseModel],
+        output_type: type[Output],
+    ) -> None:
+        self.name = name
+        self._steps = steps
+        self._input_type = input_type
+        self._output_type = output_type
+
+    @property
+    def InputType(self) -> type[BaseModel]:
+        """The type of the input; a string or a dict will do as well."""
+        return self._input_type
+
+    @property
+    def OutputType(self) -> type[Output]:
+        """The type of the result."""
+        return self._output_type
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Run the chain and return its result."""
+
+        def run(value: Any, _: object, config: RunnableConfig) -> Output:
+            return self._result(drive(self._steps(value), config, streaming=False))
+
+        return self._call_with_config(run, input, config)
+
+    async def ainvoke(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Output:
+        """Run the chain and return its result."""
+
+        async def run(value: Any, _: object, config: RunnableConfig) -> Output:
+            pieces = adrive(self._steps(value), config, streaming=False)
+            return self._result([piece async for piece in pieces])
+
+        return await self._acall_with_config(run, input, config)
+
+    def transform(
+        self, input: Iterator[Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Any]:
+        """Run the chain and yield the pieces of its result as they come."""
+
+        def run(values: Iterator[Any], _: object, config: RunnableConfig) -> Iterator[Any]:
+            yield from drive(self._steps(_sum(values)), config, streaming=True)
+
+        yield from self._transform_stream_with_config(input, run, config)
+
+    async def atransform(
+        self, input: AsyncIterator[Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """Run the chain and yield the pieces of its result as they come."""
+
+        async def run(
+            values: AsyncIterator[Any], _: object, config: RunnableConfig
+        ) -> AsyncIterator[Any]:
+            value = _sum([value async for value in values])
+            async for piece in adrive(self._steps(value), config, streaming=True):
+                yield piece
+
+        async for piece in self._atransform_stream_with_config(input, run, config):
+            yield piece
+
+    def stream(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Any]:
+        """Run the chain and yield the pieces of its result as they come."""
+        return self.transform(iter([input]), config, **kwargs)
+
+    async def astream(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """Run the chain and yield the pieces of its result as they come."""
+
+        async def once() -> AsyncIterator[Any]:
+            yield input
+
+        async for piece in self.atransform(once(), config, **kwargs):
+            yield piece
+
+    def _result(self, pieces: Iterable[AddableDict]) -> Output:
+        return self._output_type.model_validate(_sum(pieces))
+
+
+def drive(steps: Steps, config: RunnableConfig, *, streaming: bool) -> Iterator[AddableDict]:
+    """Run the steps with blocking calls and yield the pieces of the result."""
+    result: Any = None
+    while True:
+        try:
+            step = steps.send(result)
+        except StopIteration:
+            return
+        result = None
+        if isinstance(step, AddableDict):
+            yield step
+        elif isinstance(step, Retrieve):
+            result = step.retriever.invoke(step.query, config)
+        else:
+            messages = list(step.messages)
+            whole = _Whole()
+            for chunk in (
+                step.model.stream(messages, config)
+                if streaming
+                else [step.model.invoke(messages, config)]
+            ):
+                yield from step.read(whole.add(chunk))
+            result = whole.message
+
+
+async def adrive(
+    steps: Steps, config: RunnableConfig, *, streaming: bool
+) -> AsyncIterator[AddableDict]:
+    """Run the steps with `await` and yield the pieces of the result."""
+    result: Any = None
+    while True:
+        try:
+            step = steps.send(result)
+        except StopIteration:
+            return
+        result = None
+        if isinstance(step, AddableDict):
+            yield step
+        elif isinstance(step, Retrieve):
+            result = await step.retriever.ainvoke(step.query, config)
+        else:
+            messages = list(step.messages)
+            whole = _Whole()
+            if streaming:
+                async for chunk in step.model.astream(messages, config):
+                    for piece in step.read(whole.add(chunk)):
+                        yield piece
+            else:
+                for piece in step.read(whole.add(await step.model.ainvoke(messages, config))):
+                    yield piece
+            result = whole.message
+
+
+class _Whole:
+    """A message from its chunks."""
+
+    def __init__(self) -> None:
+        self._chunks: list[BaseMessage] = []
+
+    def add(self, chunk: BaseMessage) -> str:
+        """Add a chunk and return its text."""
+        self._chunks.append(chunk)
+        return chunk.text
+
+    @property
+    def message(self) -> BaseMessage:
+        """The whole message."""
+        if not self._chunks:
+            return AIMessage("")
+        first, *rest = self._chunks
+        return first + rest if rest and isinstance(first, AIMessageChunk) else first
+
+
+def _sum(values: Iterable[Any]) -> Any:
+    total: Any = None
+    for value in values:
+        total = value if total is None else total + value
+    return total

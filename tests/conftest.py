@@ -1,0 +1,43 @@
+"""What the whole suite shares: no environment, no network, and LangChain's list of classes."""
+
+import importlib
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from ai21_chains import ChatAI21
+from ai21_chains.emulator import Emulator
+
+# LangChain's `load(..., allowed_objects="all")`, which its standard test uses, admits only the
+# classes of its own table. The table is private; outside packages have no other way in.
+_load = importlib.import_module("langchain_core.load.load")
+_load._get_default_allowed_class_paths("all").add(tuple(ChatAI21.lc_id()))
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AI21_API_KEY", "AI21_API_HOST", "AI21_API_BASE", "AI21_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def emulator() -> Emulator:
+    return Emulator()
+
+
+@pytest.fixture
+def http(emulator: Emulator) -> Iterator[dict[str, object]]:
+    """The emulator as arguments of a model."""
+    transport = emulator.transport()
+    with httpx.Client(transport=transport) as client:
+        yield {
+            "api_key": "test-key",
+            "http_client": client,
+            "http_async_client": httpx.AsyncClient(transport=transport),
+        }
+
+
+@pytest.fixture
+def model(http: dict[str, object]) -> ChatAI21:
+    return ChatAI21(**http)
