@@ -47,13 +47,21 @@ _STATUS_ERRORS: dict[int, type[APIStatusError]] = {
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id")
 
-# AI21 says "Prompt has too many tokens", vLLM "maximum context length".
+# AI21 says "Prompt has too many tokens", vLLM "maximum context length". Elsewhere the same words
+# mean something else: with 429, too many tokens in a minute.
+_OVERFLOW_STATUSES = frozenset({400, 413, 422, 500})
 _CONTEXT_OVERFLOW = re.compile(
     r"too many tokens|context[ _](?:length|window)|prompt is too long", re.IGNORECASE
 )
 
-# A proxy explains itself in HTML: its words without style sheets and tags.
-_TAG = re.compile(r"<(style|script)\b.*?</\1>|<[!/]?[a-zA-Z][^>]*>", re.IGNORECASE | re.DOTALL)
+# A proxy explains itself in HTML: its words without style sheets, comments and tags.
+_TAG = re.compile(
+    r"<(style|script)\b.*?</\1>|<!--.*?-->|<[!/]?[a-zA-Z][^<>]*>", re.IGNORECASE | re.DOTALL
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+_LONGEST_READ = 20_000
+"""Characters of a server's words in which tags are looked for."""
 
 _LONGEST_QUOTE = 300
 """Characters of a server's words that an error message repeats."""
@@ -96,8 +104,8 @@ class EventDecoder:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the data of each event that this chunk completes."""
-        if self._after_cr and chunk[:1] == b"\n":
-            chunk = chunk[1:]
+        if self._after_cr and chunk:
+            chunk, self._after_cr = chunk.removeprefix(b"\n"), False
         if not chunk:
             return []
         lines = (self._partial + chunk).splitlines(keepends=True)
@@ -119,10 +127,13 @@ class EventDecoder:
     def _read(self, line: bytes, events: list[bytes]) -> None:
         if self._at_start and line:
             line, self._at_start = line.removeprefix(b"\xef\xbb\xbf"), False
-        if line.startswith(b"data:"):
-            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-        elif not line and self._data:
-            events.append(b"\n".join(self._data))
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            self._data.append(value.removeprefix(b" "))
+        elif not line:
+            # An event without data, such as a named ping, is none.
+            if any(self._data):
+                events.append(b"\n".join(self._data))
             self._data = []
 
 
@@ -158,16 +169,20 @@ class StreamReader:
         Raises:
             StreamInterruptedError: The stream ended before the answer did.
         """
-        yield from self._events(self._decoder.close())
-        if not self.finished:
+        cut: ResponseFormatError | None = None
+        try:
+            yield from self._events(self._decoder.close())
+        except ResponseFormatError as error:
+            cut = error
+        if not (self.started and self.finished):
             raise StreamInterruptedError(
                 f"The stream from {self._where} ended without a finish reason: the answer is "
                 "incomplete. Ask again"
-            )
+            ) from cut
 
     def _events(self, found: list[bytes]) -> Iterator[Completion]:
         for data in found:
-            if data == b"[DONE]":
+            if data.strip() == b"[DONE]":
                 self._done = self.finished = True
             if self._done:
                 return
@@ -190,14 +205,10 @@ def read_completion(body: bytes, where: str) -> Completion:
         ResponseFormatError: The body is not an answer of AI21's.
     """
     payload = _read_object(body, where)
-    choices = payload.get("choices")
-    if not isinstance(choices, list) or not choices:
+    if not payload.get("choices"):
         raise _not_ai21s("choices is missing or empty", body, where)
-    for number, choice in enumerate(choices):
-        message = choice.get("message") if isinstance(choice, dict) else None
-        problem = _message_problem(message)
-        if problem:
-            raise _not_ai21s(f"choices[{number}].message{problem}", body, where)
+    if problem := _problem(payload["choices"], "message"):
+        raise _not_ai21s(problem, body, where)
     return cast(Completion, payload)
 
 
@@ -217,20 +228,15 @@ def read_event(data: bytes, where: str) -> Completion | None:
     """
     payload = _read_object(data, where)
     choices = payload.get("choices")
+    words = error_detail(payload if choices is None else payload.get("error"))
+    if words:
+        raise StreamInterruptedError(
+            f"The stream from {where} broke off: {quote(words)}", detail=words
+        )
     if choices is None:
-        words = error_detail(payload)
-        if words:
-            raise StreamInterruptedError(
-                f"The stream from {where} broke off: {quote(words)}", detail=words
-            )
         return None
-    if not isinstance(choices, list):
-        raise _not_ai21s("choices is not a list", data, where)
-    for number, choice in enumerate(choices):
-        delta = choice.get("delta") if isinstance(choice, dict) else None
-        problem = _message_problem(delta)
-        if problem:
-            raise _not_ai21s(f"choices[{number}].delta{problem}", data, where)
+    if problem := _problem(choices, "delta"):
+        raise _not_ai21s(problem, data, where)
     return cast(Completion, payload)
 
 
@@ -239,10 +245,9 @@ def as_event(completion: Completion) -> Completion:
     choices: list[Choice] = []
     for choice in completion["choices"]:
         calls = choice["message"].get("tool_calls") or []
-        numbered = [{"index": number, **call} for number, call in enumerate(calls)]
+        numbered = [{**call, "index": number} for number, call in enumerate(calls)]
         delta = {**choice["message"], "tool_calls": numbered}
-        finish = choice.get("finish_reason") or "stop"
-        choices.append(cast(Choice, {**choice, "delta": delta, "finish_reason": finish}))
+        choices.append(cast(Choice, {**choice, "delta": delta}))
     return {**completion, "choices": choices}
 
 
@@ -259,13 +264,14 @@ def error_from_response(
         model: The model that was asked for.
     """
     parsed = _parsed_or_text(body)
-    detail = error_detail(parsed)
+    # JSON in a shape of its own is quoted as it is.
+    detail = error_detail(parsed) or ("" if isinstance(parsed, str) else _text(body))
     kind = _STATUS_ERRORS.get(status)
     if kind is None:
         kind = {4: BadRequestError, 5: InternalServerError}.get(status // 100, APIStatusError)
-    if status < 500 and _CONTEXT_OVERFLOW.search(detail):
+    if status in _OVERFLOW_STATUSES and _CONTEXT_OVERFLOW.search(detail):
         kind = ContextLengthExceededError
-    location = headers.get("location")
+    location = quote(headers.get("location", "").partition("?")[0])
     words = quote(detail) or (f"it redirects to {location}" if location else "no explanation")
     request_id = next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
     wait = retry_after(headers)
@@ -292,7 +298,7 @@ def error_detail(payload: object) -> str:
     OpenAI-like servers `{"error": {"message": "…"}}`, `{"error": "…"}` or `{"message": "…"}`.
     """
     if isinstance(payload, str):
-        return _TAG.sub(" ", payload).strip()
+        return _TAG.sub(" ", payload[:_LONGEST_READ]).strip()
     if isinstance(payload, list):
         return "; ".join(filter(None, map(error_detail, payload)))
     if not isinstance(payload, dict):
@@ -309,7 +315,7 @@ def error_detail(payload: object) -> str:
 
 def quote(words: str) -> str:
     """Shorten a server's words to one line for a message."""
-    line = " ".join(words.split())
+    line = " ".join(_CONTROL.sub(" ", words).split())
     return line if len(line) <= _LONGEST_QUOTE else line[:_LONGEST_QUOTE] + "…"
 
 
@@ -327,32 +333,48 @@ def _read_leniently(body: bytes, where: str) -> object:
     # Half a surrogate pair ("\ud83d"), which a server may split off an emoji, and bytes that are
     # not UTF-8 are no reason to lose the rest of an answer: they are replaced.
     try:
-        payload = json.loads(body.decode("utf-8", "replace"))
+        payload = json.loads(body.decode("utf-8-sig", "replace"))
         text = json.dumps(payload, ensure_ascii=False)
         return json.loads(text.encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         raise _not_ai21s("it is not JSON" if body.strip() else "it is empty", body, where) from None
 
 
-def _message_problem(message: object) -> str:
-    if not isinstance(message, dict):
-        return f" is {_kind(message)}, not an object"
-    for key in ("content", "reasoning_content"):
-        if not isinstance(message.get(key), str | None):
-            return f".{key} is {_kind(message[key])}, not a string"
-    calls = message.get("tool_calls")
-    if not isinstance(calls, list | None):
-        return f".tool_calls is {_kind(calls)}, not a list"
-    for number, call in enumerate(calls or ()):
-        function = call.get("function", {}) if isinstance(call, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str | None):
-            return f".tool_calls[{number}] is not a function call"
+def _problem(choices: object, part: str) -> str:
+    """Say what is wrong with an answer's choices, or nothing."""
+    if not isinstance(choices, list):
+        return f"choices is {_kind(choices)}, not a list"
+    for number, choice in enumerate(choices):
+        place = f"choices[{number}]"
+        if not isinstance(choice, dict) or not isinstance(choice.get(part), dict):
+            given = choice.get(part) if isinstance(choice, dict) else choice
+            return f"{place}.{part} is {_kind(given)}, not an object"
+        if problem := _wrong_type(choice, _CHOICE) or _wrong_type(choice[part], _MESSAGE):
+            return f"{place}{problem}"
+        for at, call in enumerate(choice[part].get("tool_calls") or ()):
+            function = (call.get("function") or {}) if isinstance(call, dict) else None
+            if not isinstance(function, dict):
+                return f"{place}.tool_calls[{at}] is not a function call"
+            if problem := _wrong_type(call, _CALL) or _wrong_type(function, _FUNCTION):
+                return f"{place}.tool_calls[{at}]{problem}"
+    return ""
+
+
+_CHOICE = {"index": int, "finish_reason": str}
+_MESSAGE = {"content": str, "reasoning_content": str, "tool_calls": list}
+_CALL = {"index": int}
+_FUNCTION = {"name": str}
+
+
+def _wrong_type(value: JSONObject, types: Mapping[str, type]) -> str:
+    for key, kind in types.items():
+        if not isinstance(value.get(key), kind | None):
+            return f".{key} is {_kind(value[key])}, not {_KINDS[kind]}"
     return ""
 
 
 def _not_ai21s(problem: str, body: bytes, where: str) -> ResponseFormatError:
-    text = body.decode("utf-8", "replace")
-    words = error_detail(_parsed_or_text(body)) or text
+    words = error_detail(_parsed_or_text(body)) or _text(body)
     shown = f" ({quote(words)})" if words.strip() else ""
     return ResponseFormatError(
         f"{where} answered with something that is not AI21's format: {problem}{shown}. "
@@ -365,7 +387,11 @@ def _parsed_or_text(body: bytes) -> object:
     try:
         return from_json(body)
     except ValueError:
-        return body.decode("utf-8", "replace")
+        return _text(body)
+
+
+def _text(body: bytes) -> str:
+    return body.decode("utf-8-sig", "replace")
 
 
 def _retired_hint(model: str, detail: str) -> str:
@@ -382,6 +408,16 @@ def _phrase(status: int) -> str:
         return str(status)
 
 
+_KINDS: dict[type, str] = {
+    type(None): "null",
+    bool: "true or false",
+    dict: "an object",
+    float: "a number",
+    int: "a number",
+    list: "a list",
+    str: "a string",
+}
+
+
 def _kind(value: object) -> str:
-    names = {"NoneType": "null", "dict": "an object", "list": "a list", "str": "a string"}
-    return names.get(type(value).__name__, f"{value!r:.40}")
+    return _KINDS[type(value)]

@@ -16,7 +16,15 @@ from itertools import islice, pairwise
 from typing import Literal
 
 from ai21_chains._normalize import NormalText, fold_char, normalize
-from ai21_chains._wording import Token, align, dropped_negation, judge, tokenize
+from ai21_chains._wording import (
+    Token,
+    align,
+    could_be_slip,
+    dropped_negation,
+    judge,
+    looks_english,
+    tokenize,
+)
 
 Match = Literal["exact", "normalized", "elided", "fuzzy"]
 Reason = Literal[
@@ -40,11 +48,14 @@ MAX_CANDIDATES = 8
 MIN_SHARE = 0.25
 MIN_SCORE = 0.9
 BUCKET = 32
+SURROUNDINGS = 1_000
+"""Characters before and after a passage that tell its language."""
+FEW_TOKENS = 12
+MAX_FRAGMENT = 2
+"""Letters of a rest of a word ("th", "o") that is no word, though it may stand in the source."""
 
 _PUNCTUATION = " .,;:!?\"')]"
-_ELLIPSIS = re.compile(
-    r"[\[(<{]\s*(?:\.(?:\s?\.){2,}|omitted|snip)\s*[\])>}]|\.(?:\s?\.){2,}|\*\s?\*\s?\*"
-)
+_ELLIPSIS = re.compile(r"[\[(<{]\s*(?:\.(?:\s?\.){2,}|omitted|snip)\s*[\])>}]|\.(?:\s?\.){2,}")
 _OUTER = " \t\r\n\v\f\"'“”„‟«»‘’‚‹›`"
 _CONTEXT = 16
 # Scripts that are written without spaces between words.
@@ -100,7 +111,8 @@ class Source:
         """Return whether the normal form has `word` as a whole word."""
         text = self.normal.text
         return any(
-            not text[at - 1 : at].isalpha() and not text[at + len(word) : at + len(word) + 1].isalpha()
+            not text[at - 1 : at].isalpha()
+            and not text[at + len(word) : at + len(word) + 1].isalpha()
             for at in _occurrences(text, word)
         )
 
@@ -132,6 +144,11 @@ class Quote:
     def tokens(self) -> list[Token]:
         """The words and numbers of the normal form."""
         return tokenize(self.normal)
+
+    @cached_property
+    def english(self) -> bool:
+        """Whether the quote looks English."""
+        return looks_english(self.normal)
 
     @cached_property
     def defect(self) -> Reason | None:
@@ -188,7 +205,8 @@ def find_elided(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
         spans = [(at, at + len(parts[anchor]))]
         if _grow(source, spans, parts[:anchor], parts[anchor + 1 :]):
             found.setdefault((spans[0][0], spans[-1][1]), _judge_parts(source, spans))
-    yield from found.values()
+    # The reading that skips least is the likeliest.
+    yield from sorted(found.values(), key=lambda finding: finding.end - finding.start)
 
 
 def _grow(
@@ -218,9 +236,7 @@ def _reach(part: str, neighbour: tuple[int, int]) -> int:
     return min(MAX_SKIP, max(MIN_SKIP, 5 * shorter))
 
 
-def _nearest(
-    source: Source, part: str, start: int, end: int, step: int
-) -> tuple[int, int] | None:
+def _nearest(source: Source, part: str, start: int, end: int, step: int) -> tuple[int, int] | None:
     """Return the first (or with step -1, the last) span of `part` in a stretch of the source."""
     window = source.normal.text[start:end]
     places = [start + at for at in _occurrences(window, part)]
@@ -295,20 +311,37 @@ def _compare(source: Source, quote: Quote, first: int, at: int) -> Hit | Miss | 
     last = right[forward[1] - 1] if forward[1] else left[-1]
     start, end = normal.span(begin.start, last.end)
     differences = [d.reversed() for d in reversed(backward[0])] + forward[0]
-    changed = sum(d.size for d in differences)
-    score = max(0.0, 1 - changed / len(quote.normal))
-    altered = judge(
-        differences,
-        quote.tokens,
-        lambda token: source.text[slice(*normal.span(token.start, token.end))],
-        source.uses,
-    )
+    score = max(0.0, 1 - sum(d.size for d in differences) / len(quote.normal))
+    altered = judge(differences, _slip_test(source, quote, begin.start, last.end))
     if altered:
         return Miss(start, end, altered[0], altered[1], score)
     if score < MIN_SCORE:
         return Miss(start, end, "altered_word", "too much of it differs", score)
     finding = _bounded(source.text, start, end, "fuzzy")
     return Hit(start, end, "fuzzy", score) if isinstance(finding, Hit) else finding
+
+
+def _slip_test(
+    source: Source, quote: Quote, start: int, end: int
+) -> Callable[[str, Token], bool] | None:
+    """Return the test for typing slips in the normal span `[start, end)`; None outside English."""
+    normal = source.normal
+    around = normal.text[max(0, start - SURROUNDINGS) : end + SURROUNDINGS]
+    if not (looks_english(around) and (len(quote.tokens) < FEW_TOKENS or quote.english)):
+        return None
+    passage = source.text[slice(*normal.span(start, end))]
+    capitals = sum(map(str.isupper, passage)) > sum(map(str.islower, passage))
+
+    def is_slip(word: str, token: Token) -> bool:
+        original = source.text[slice(*normal.span(token.start, token.end))]
+        # Abbreviations that are one letter apart are other things: LLC and LLP, USDT and USDC.
+        if original.isupper() and not capitals:
+            return False
+        # A word that the source itself uses was hardly mistyped: it was put for another.
+        fragment = len(word) <= MAX_FRAGMENT
+        return could_be_slip(word, token.text) and (fragment or not source.uses(word))
+
+    return is_slip
 
 
 def _occurrences(text: str, needle: str) -> Iterator[int]:

@@ -53,7 +53,8 @@ def delay(error: APIError, attempt: int, *, jitter: Callable[[], float] = random
     """
     if error.retry_after is not None:
         return min(max(error.retry_after, 0.0), LONGEST_RETRY_AFTER)
-    backoff = min(FIRST_WAIT * 2.0 ** (attempt - 1), LONGEST_WAIT)
+    # Ten doublings are beyond the limit, two thousand beyond what a float holds.
+    backoff = min(FIRST_WAIT * 2 ** min(attempt - 1, 10), LONGEST_WAIT)
     return backoff * (1 - 0.25 * jitter())
 
 
@@ -75,7 +76,7 @@ def retry_after(
         return seconds if seconds >= 0 and seconds != float("inf") else None
     try:
         until = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # A date without a zone is UTC: HTTP knows no other.
     until = until if until.tzinfo else until.replace(tzinfo=UTC)

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Alteration = Literal["altered_number", "altered_negation", "altered_word"]
 
@@ -18,66 +18,78 @@ _TOKEN = re.compile(
     r"[^\W\d_]+(?:'[^\W\d_]+)*"  # words, with apostrophes inside
     r"|\d+(?:[.,:/]\d+)*"  # numbers, amounts, dates, times
     r"|[%$&+=<>]|(?<![\w.])-(?=\d)"  # signs that carry meaning
-    r"|[^\w\s\x00-\xa0\xab\xb7\xbb\u2010-\u205e\u25a0-\u25ff\u3000-\u303f]"  # other than punctuation
+    r"|\*{3,}|(?<=\[)\*+(?=\])"  # what was blacked out
+    # Whatever else is no punctuation: vowel signs, symbols, pictures.
+    r"|[^\w\s\x00-\xa0\xab\xb7\xbb\u2010-\u205e\u25a0-\u25ff\u3000-\u303f]"
 )
 
-_NUMBERS = frozenset(
-    """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
-    sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
-    hundred thousand million billion trillion dozen half quarter third fourth first second fifth
-    sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth twentieth
-    thirtieth fortieth fiftieth hundredth once twice thrice single double triple halves thirds
-    quarters hundreds thousands millions billions""".split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_NUMBERS = _words(
+    """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
+    fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty
+    ninety hundred thousand million billion trillion dozen half quarter third fourth first
+    second fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth
+    fifteenth twentieth thirtieth fortieth fiftieth hundredth once twice thrice single double
+    triple halves thirds quarters hundreds thousands millions billions"""
 )
-_UNITS = frozenset(
+_UNITS = _words(
     """day days week weeks month months year years hour hours minute minutes seconds annum annual
     annually monthly weekly daily quarterly hourly yearly percent percentage dollar dollars euro
-    euros pound pounds cent cents yen usd eur gbp mile miles kilometer kilometers meter meters foot
-    feet inch inches acre acres barrel barrels ton tons gram grams kilogram kilograms liter liters
-    gallon gallons january february march april june july august september october november december
-    monday tuesday wednesday thursday friday saturday sunday""".split()
+    euros pound pounds cent cents yen usd eur gbp mile miles kilometer kilometers meter meters
+    foot feet inch inches acre acres barrel barrels ton tons gram grams kilogram kilograms liter
+    liters gallon gallons january february march april june july august september october
+    november december monday tuesday wednesday thursday friday saturday sunday"""
 )
-_NEGATIONS = frozenset(
-    "not no never nor neither none nothing nobody nowhere cannot without except unless".split()
+_NEGATIONS = _words(
+    """not no never nor neither none nothing nobody nowhere cannot without except unless"""
 )
 # Words that make another contract of the sentence, although some are one letter apart.
-_MEANINGFUL = frozenset(
+_MEANINGFUL = _words(
     """may must shall will should can could would might need all any each every some both either or
-    and if only but before after above below over under more less most least than maximum minimum
-    greater fewer higher lower prior former latter earlier later include includes included exclude
-    excludes excluded inclusive exclusive nonexclusive increase decrease accept except affect effect
-    domestic foreign public private internal external inbound outbound legal illegal moral amoral
-    formal direct indirect valid invalid void material immaterial import export gain loss net gross
-    in on to from into onto within by for of with upon until till since during employer employee
-    lessor lessee licensor licensee payer payor payee grantor grantee assignor assignee mortgagor
-    mortgagee trustor trustee donor donee obligor obligee promisor promisee transferor transferee
-    consignor consignee indemnitor indemnitee franchisor franchisee insurer insured buyer seller
-    purchaser vendor supplier customer client provider contractor subcontractor owner tenant
-    landlord borrower lender debtor creditor company party parties affiliate affiliates distributor
-    manufacturer investor issuer recipient""".split()
+    and if only but before after above below over under more less most least than maximum
+    minimum greater fewer higher lower prior former latter earlier later include includes
+    included exclude excludes excluded inclusive exclusive nonexclusive increase decrease accept
+    except affect effect domestic foreign public private internal external inbound outbound
+    legal illegal moral amoral formal direct indirect valid invalid void material immaterial
+    import export gain loss net gross in on to from into onto within by for of with upon until
+    till since during employer employee lessor lessee licensor licensee payer payor payee
+    grantor grantee assignor assignee mortgagor mortgagee trustor trustee donor donee obligor
+    obligee promisor promisee transferor transferee consignor consignee indemnitor indemnitee
+    franchisor franchisee insurer insured buyer seller purchaser vendor supplier customer client
+    provider contractor subcontractor owner tenant landlord borrower lender debtor creditor
+    company party parties affiliate affiliates distributor manufacturer investor issuer
+    recipient"""
 )
-_COMMON = frozenset(
-    """a an the it its he his she her him they them their theirs we us our you your my me i this that
-    these those there here then thus so such as at is are was were be been being am do does did done
-    has have had who whom whose which what when where why how own out up off down per via also yet
-    one form use set see day lay law low new now nor old ore our way well were ever even very made
-    make time term terms part case sale same name data date note sole side site work word cost loss
-    lost last list less lease least ease rate rates right rights form firm film file files filed
-    filled""".split()
+_COMMON = _words(
+    """a an the it its he his she her him they them their theirs we us our you your my me i this
+    that these those there here then thus so such as at is are was were be been being am do does
+    did done has have had who whom whose which what when where why how own out up off down per
+    via also yet one form use set see day lay law low new now nor old ore our way well were ever
+    even very made make time term terms part case sale same name data date note sole side site
+    work word cost loss lost last list less lease least ease rate rates right rights form firm
+    film file files filed filled"""
 )
 _KNOWN = _NUMBERS | _UNITS | _NEGATIONS | _MEANINGFUL | _COMMON
 # Words that may be dropped or added; "and", "or" and "any" may not.
-_LIGHT = frozenset("the a an of that to in on at for by as with".split())
+_LIGHT = _words("the a an of that to in on at for by as with")
 _SHORT = _COMMON | _LIGHT | {"and", "any", "or", "all"}
-_ENGLISH = frozenset("the of and to or shall by for with this that any be which such from is".split())
+_ENGLISH = re.compile(
+    r"\b(?:the|of|and|to|or|shall|by|for|with|this|that|any|be|which|such|from|is|are|as|will|have|"
+    r"has|its|it|their|each|between|been|not|if|you|your|we|our)\b"
+)
 _MIN_ENGLISH = 0.12
+"""Share of these words above which a passage looks English; most English text has over 0.3."""
+_MIN_ASCII = 0.95
 _MIN_LETTERS = 4
 _MAX_GAP = 4
 """Words in a row that may differ before two passages are held to be different ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A word, number or meaningful sign of a normal text, and its span there."""
 
     text: str
@@ -114,9 +126,7 @@ def tokenize(normal: str, start: int = 0, end: int | None = None) -> list[Token]
     return [Token("and" if m[0] == "&" else m[0], *m.span()) for m in found]
 
 
-def align(
-    quote: Sequence[Token], source: Sequence[Token]
-) -> tuple[list[Difference], int] | None:
+def align(quote: Sequence[Token], source: Sequence[Token]) -> tuple[list[Difference], int] | None:
     """Align all of `quote` with the beginning of `source`.
 
     Returns:
@@ -163,19 +173,27 @@ def _resync(
     return rest, min(rest, len(source) - there)
 
 
+def looks_english(normal: str) -> bool:
+    """Return whether a normal text looks like English prose.
+
+    >>> looks_english("the fee is due"), looks_english("die gebühr ist nicht fällig")
+    (True, False)
+    """
+    letters = [char for char in normal if char.isalpha()]
+    plain = sum(map(str.isascii, letters))
+    words = len(_ENGLISH.findall(normal))
+    return plain >= _MIN_ASCII * len(letters) and words >= _MIN_ENGLISH * len(normal.split())
+
+
 def judge(
-    differences: Sequence[Difference],
-    quote: Sequence[Token],
-    original: Callable[[Token], str],
-    in_source: Callable[[str], bool],
+    differences: Sequence[Difference], is_slip: Callable[[str, Token], bool] | None
 ) -> tuple[Alteration, str] | None:
     """Return why the differences change the meaning, or None when they do not.
 
     Args:
         differences: What `align` found.
-        quote: All tokens of the quote.
-        original: Gives the source's own spelling of a token of the source.
-        in_source: Tells whether the source uses a word anywhere.
+        is_slip: Tells whether a word can be a misspelling of a word of the source; None where no
+            word may differ, because the word lists do not know the language.
     """
     ours = [token.text for difference in differences for token in difference.quote]
     theirs = [token.text for difference in differences for token in difference.source]
@@ -184,43 +202,42 @@ def judge(
         return "altered_number", detail
     if _multiset(ours, _is_negation) != _multiset(theirs, _is_negation):
         return "altered_negation", detail
-    english = sum(token.text in _ENGLISH for token in quote) >= _MIN_ENGLISH * len(quote)
     for difference in differences:
-        if not _harmless(difference, english, original, in_source):
+        if not _harmless(difference, is_slip):
             changed = {token.text for token in (*difference.quote, *difference.source)}
             return "altered_number" if changed & _UNITS else "altered_word", detail
     return None
 
 
-def _harmless(
-    difference: Difference,
-    english: bool,
-    original: Callable[[Token], str],
-    in_source: Callable[[str], bool],
-) -> bool:
+def _harmless(difference: Difference, is_slip: Callable[[str, Token], bool] | None) -> bool:
     ours, theirs = difference.quote, difference.source
     if _joined(ours) == _joined(theirs):
         return not any(_is_number(token.text) for token in (*ours, *theirs))
-    if not english:
+    if is_slip is None:
         return False
     if not (ours and theirs):
         words = {token.text for token in (*ours, *theirs)}
         return words <= _LIGHT and not difference.beside_number
     return len(ours) == len(theirs) and all(
-        a.text == b.text
-        or (_is_slip(a.text, b.text, original(b)) and not in_source(a.text))
-        for a, b in zip(ours, theirs, strict=True)
+        a.text == b.text or is_slip(a.text, b) for a, b in zip(ours, theirs, strict=True)
     )
 
 
-def _is_slip(word: str, source: str, original: str) -> bool:
-    """Return whether `word` is `source` with one typing slip, and no word of its own."""
-    if word in _KNOWN or _is_number(source) or _is_negation(source) or not word.isalpha():
+def could_be_slip(word: str, source: str) -> bool:
+    """Return whether `word` is `source` with one typing slip, and no word that is known.
+
+    >>> could_be_slip("agreemnt", "agreement"), could_be_slip("employer", "employee")
+    (True, False)
+    """
+    if word in _KNOWN or _is_number(source) or _is_negation(source):
+        return False
+    if not word.replace("'", "").isalpha():
         return False
     if len(source) < _MIN_LETTERS and source not in _SHORT:
         return False
-    # Abbreviations of one letter's difference are other things: LLC and LLP, USDT and USDC.
-    if original.isupper() and len(source) <= _MIN_LETTERS + 1:
+    shorter, longer = sorted((word, source), key=len)
+    # Another form of the word: "party's", "terms", "renewed".
+    if longer[: len(shorter)] == shorter and longer[-1] in "sdrn" and len(source) >= _MIN_LETTERS:
         return False
     return _one_edit(word, source)
 
@@ -262,7 +279,7 @@ def _joined(tokens: Sequence[Token]) -> str:
 
 _IDIOMS = re.compile(
     r"\bwithout limit(?:ation|ing)\b|\bnot limited to\b|\bwhether or not\b|\bnot only\b"
-    r"|\bno(?:t|) (?:later|less|more|fewer|earlier|greater|sooner) than\b|\bnot exceed(?:ing)?\b"
+    r"|\bno(?:t|) (?:later|less|more|fewer|earlier|greater|sooner) than\b|\bnot exceed(?:ing)?\b|\bno\.(?=\W*\d)"
 )
 _PARENTHESES = re.compile(r"\([^()]*\)")
 _SENTENCE_END = re.compile(r"[.;:?!](?=\s|\Z)")

@@ -36,7 +36,7 @@ from ai21_chains._wire import ChatRequest, Completion
 from ai21_chains.client import STUDIO, AI21Client, AsyncHTTPClient, HTTPClient
 from ai21_chains.errors import ConfigurationError
 
-_ADDRESSES = ("AI21_API_HOST", "AI21_API_BASE", "AI21_API_URL")
+ADDRESSES = ("AI21_API_HOST", "AI21_API_BASE", "AI21_API_URL")
 """Environment variables for `base_url`: those of AI21's SDK, LiteLLM and langchain-ai21."""
 
 _TRANSPORT = frozenset(
@@ -90,7 +90,7 @@ class ChatAI21(BaseChatModel):
     asked for each request. Default: the environment's `AI21_API_KEY`."""
 
     base_url: _options.BaseURL = Field(
-        default_factory=lambda: next(filter(None, map(os.environ.get, _ADDRESSES)), STUDIO),
+        default_factory=lambda: next(filter(None, map(os.environ.get, ADDRESSES)), STUDIO),
         validate_default=True,
     )
     """Address of the API. Default: the environment's `AI21_API_HOST`, `AI21_API_BASE` or

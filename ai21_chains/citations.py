@@ -152,6 +152,7 @@ class PreparedDocuments:
     """
 
     def __init__(self, documents: Iterable[Document | str]) -> None:
+        """Take the documents; nothing is derived from them yet."""
         if isinstance(documents, str | bytes | Document | Mapping):
             raise TypeError(
                 f"documents must be a sequence of Document or str, not {_kind(documents)}; "
@@ -165,6 +166,7 @@ class PreparedDocuments:
         self.sources = tuple(Source(document.page_content) for document in self.documents)
 
     def __len__(self) -> int:
+        """Return the number of documents."""
         return len(self.documents)
 
     def verify(self, quote: str, *, claimed: int | None = None) -> Citation | RejectedQuote:

@@ -51,7 +51,7 @@ Timeout: TypeAlias = httpx.Timeout
 HTTPClient: TypeAlias = httpx.Client
 AsyncHTTPClient: TypeAlias = httpx.AsyncClient
 _Given = TypeVar("_Given", httpx.Client, httpx.AsyncClient)
-APIKey: TypeAlias = SecretStr | Callable[[], str] | Callable[[], Awaitable[str]]
+APIKey: TypeAlias = str | SecretStr | Callable[[], str] | Callable[[], Awaitable[str]]
 
 STUDIO = "https://api.ai21.com/studio/v1"
 """Base URL of AI21 Studio."""
@@ -84,7 +84,7 @@ class AI21Client:
     """
 
     base_url: str = STUDIO
-    api_key: APIKey | None = None
+    api_key: APIKey | None = field(default=None, repr=False)
     timeout: float | httpx.Timeout | None = None
     max_retries: int = 2
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -179,7 +179,7 @@ class AI21Client:
         return self._checked(await key if inspect.isawaitable(key) else key)
 
     def _called_key(self) -> object:
-        if self.api_key is None or isinstance(self.api_key, SecretStr):
+        if self.api_key is None or isinstance(self.api_key, str | SecretStr):
             return self.api_key
         try:
             return self.api_key()

@@ -174,6 +174,8 @@ class StreamInterruptedError(APIConnectionError):
 class ResponseFormatError(APIError, ModelAPIError):
     """The server answered 200 with something that is not an AI21 answer."""
 
+    is_retryable = False
+
 
 class APIStatusError(APIError, ModelError):
     """The server answered with an error status that has no class of its own (a redirect, say)."""

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from canned_server import ANSWER, WORDS
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-
-from canned_server import ANSWER, WORDS
+from pydantic import PrivateAttr
 
 
 class BareModel(BaseChatModel):
     """Says what it was given; `langchain_core`'s own cost and nothing else."""
 
+    _streams: list[list[ChatGenerationChunk]] = PrivateAttr(default_factory=list)
+
     def make_ready(self, streams: int) -> None:
         """Make the chunks of that many streams beforehand, so that no stream pays for them."""
         self._streams = [[_chunk(word) for word in WORDS] for _ in range(streams)]
-
-    _streams: list[list[ChatGenerationChunk]] = []
 
     @property
     def _llm_type(self) -> str:

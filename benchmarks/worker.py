@@ -1,6 +1,6 @@
 """Measures one contestant in a process of its own: orders come in on stdin, figures go out.
 
-An order is a line of JSON, `{"what", "url", "count"}`; the answer is `{"cpu", "wall", "units"}` with
+An order is a line of JSON, `{"what", "url", "count"}`; the answer is `{"cpu", "wall", "units"}`:
 the seconds of CPU (of the whole process) and of the clock that `units` calls or chunks took.
 """
 

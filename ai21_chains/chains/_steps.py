@@ -87,7 +87,7 @@ class Chain(Runnable[Any, Output]):
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Run the chain and return its result."""
 
-        def run(value: Any, _: object, config: RunnableConfig) -> Output:
+        def run(value: Any, run_manager: object, config: RunnableConfig) -> Output:
             return self._result(drive(self._steps(value), config, streaming=False))
 
         return self._call_with_config(run, input, config)
@@ -97,7 +97,7 @@ class Chain(Runnable[Any, Output]):
     ) -> Output:
         """Run the chain and return its result."""
 
-        async def run(value: Any, _: object, config: RunnableConfig) -> Output:
+        async def run(value: Any, run_manager: object, config: RunnableConfig) -> Output:
             pieces = adrive(self._steps(value), config, streaming=False)
             return self._result([piece async for piece in pieces])
 
@@ -108,7 +108,9 @@ class Chain(Runnable[Any, Output]):
     ) -> Iterator[Any]:
         """Run the chain and yield the pieces of its result as they come."""
 
-        def run(values: Iterator[Any], _: object, config: RunnableConfig) -> Iterator[Any]:
+        def run(
+            values: Iterator[Any], run_manager: object, config: RunnableConfig
+        ) -> Iterator[Any]:
             yield from drive(self._steps(_sum(values)), config, streaming=True)
 
         yield from self._transform_stream_with_config(input, run, config)
@@ -119,7 +121,7 @@ class Chain(Runnable[Any, Output]):
         """Run the chain and yield the pieces of its result as they come."""
 
         async def run(
-            values: AsyncIterator[Any], _: object, config: RunnableConfig
+            values: AsyncIterator[Any], run_manager: object, config: RunnableConfig
         ) -> AsyncIterator[Any]:
             value = _sum([value async for value in values])
             async for piece in adrive(self._steps(value), config, streaming=True):

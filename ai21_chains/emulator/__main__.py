@@ -28,7 +28,18 @@ def main(arguments: Sequence[str] | None = None, *, stop: Event | None = None) -
     if options.coverage:
         print(coverage_table())
         return
-    with Emulator().serve(host=options.host, port=options.port) as server:
+    run(options.host, options.port, stop=stop)
+
+
+def run(host: str, port: int, *, stop: Event | None = None) -> None:
+    """Serve the emulator until Ctrl-C, and print how to use it.
+
+    Args:
+        host: The address to listen on.
+        port: The port; 0 takes any free one.
+        stop: Ends the server when it is set; without it only Ctrl-C does.
+    """
+    with Emulator().serve(host=host, port=port) as server:
         print(f"AI21 emulator at {server.base_url} (no language model inside). Ctrl-C ends it.")
         print(f"Use it with: AI21_API_HOST={server.base_url} AI21_API_KEY=anything", flush=True)
         try:

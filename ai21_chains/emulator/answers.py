@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .prompts import Document, Prompt
-from .ranking import Passage, best
+from .ranking import MOST_QUOTES, Passage, best, rank
 from .text import readable
 
 NOT_FOUND = "The answer is not in the documents."
@@ -65,6 +65,9 @@ def passages_for(prompt: Prompt) -> list[Passage]:
         prompt: The request, read.
     """
     contents = [document.content for document in prompt.documents]
+    if prompt.wants_summary:
+        # Without a word to look for all sentences are equal, and the first of a text come first.
+        return rank("", contents)[:MOST_QUOTES]
     return best(prompt.question, contents, [document.title for document in prompt.documents])
 
 

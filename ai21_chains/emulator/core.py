@@ -140,7 +140,7 @@ class Emulator:
         """Chat with a Jamba model: text, tools, documents, JSON mode, streams."""
         if not self._knows(request):
             return _json(401, {"detail": "Forbidden: Bad or missing Apikey/JWT."})
-        detail = _unreadable(request) or check_chat_request(request.json)
+        detail = _unreadable(request.body) or check_chat_request(request.json)
         if detail:
             return _json(422, {"detail": detail})
         body = request.json
@@ -181,12 +181,12 @@ ROUTES: dict[str, dict[str, Handler]] = {
 """What is emulated, below the prefix: the path, the method, and what answers."""
 
 
-def _unreadable(request: Request) -> list[dict[str, Any]] | None:
+def _unreadable(body: bytes) -> list[dict[str, Any]] | None:
     """Return why the body of a request is no JSON, in the words of FastAPI with pydantic 1."""
-    if not request.body:
+    if not body:
         return [error(("body",), "field required", "value_error.missing")]
     try:
-        json.loads(request.body)
+        json.loads(body)
     except json.JSONDecodeError as problem:
         place = {"pos": problem.pos, "lineno": problem.lineno, "colno": problem.colno}
         context = {"msg": problem.msg, "doc": problem.doc, **place}

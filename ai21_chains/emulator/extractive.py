@@ -32,6 +32,8 @@ def extractive(request: dict[str, Any]) -> Reply:
         return Reply(json.dumps(_json_answer(prompt), ensure_ascii=False))
     if prompt.documents:
         return Reply(grounded_text(prompt))
+    if prompt.wants_rewriting:
+        return Reply(prompt.question)
     return Reply(
         "Hello! This is the AI21 emulator, a program without a language model. "
         f"Your message had {len(prompt.question.split())} words."

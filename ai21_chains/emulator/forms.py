@@ -13,6 +13,8 @@ Evidence = Callable[[str], str | None]
 """A function from what is wanted (a field's name and description) to words of a document."""
 
 _DEEPEST = 8
+_MOST_ITEMS = 16
+_DETOURS = ("$ref", "anyOf", "oneOf", "allOf")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?")
 _QUOTED = re.compile(
     r"(?<!\w)(?:'([^'\n]+)'|\"([^\"\n]+)\"|“([^”\n]+)”|‘([^’\n]+)’|`([^`\n]+)`)(?!\w)"
@@ -122,20 +124,18 @@ class _Filler:
     def _resolved(self, schema: Schema) -> Schema:
         """Follow references and take the first alternative that is not null."""
         for _ in range(_DEEPEST):
-            if "$ref" in schema:
-                target: Any = self._root
-                for part in schema["$ref"].lstrip("#/").split("/"):
-                    target = target.get(part, {}) if isinstance(target, Mapping) else {}
-                schema = {**target, **{key: schema[key] for key in schema if key != "$ref"}}
-            elif alternatives := schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"):
-                first: Schema = next((one for one in alternatives if one.get("type") != "null"), {})
-                rest = {
-                    key: schema[key] for key in schema if key not in ("anyOf", "oneOf", "allOf")
-                }
-                schema = {**rest, **first}
-            else:
+            key = next((key for key in _DETOURS if schema.get(key)), None)
+            if key is None:
                 break
+            target = self._target(schema[key]) if key == "$ref" else _not_null(schema[key])
+            schema = {**{name: schema[name] for name in schema if name != key}, **target}
         return schema
+
+    def _target(self, reference: str) -> Schema:
+        target: Any = self._root
+        for part in reference.lstrip("#/").split("/"):
+            target = target.get(part) if isinstance(target, Mapping) else None
+        return target if isinstance(target, Mapping) else {}
 
     def _object(self, schema: Schema, depth: int) -> dict[str, Any]:
         fields: Mapping[str, Schema] = schema.get("properties") or {}
@@ -171,21 +171,21 @@ class _Filler:
 
     def _array(self, schema: Schema, name: str, depth: int) -> list[Any]:
         item = self._resolved(schema.get("items") or {})
-        least, most = schema.get("minItems", 0), schema.get("maxItems", 16)
+        values = self._several(item) or [self.value(item, name, depth + 1)]
+        missing = schema.get("minItems", 0) - len(values)
+        return [*values, *values[-1:] * missing][: schema.get("maxItems", _MOST_ITEMS)]
+
+    def _several(self, item: Schema) -> list[Any]:
+        """Return everything in the text that could be an item of this kind."""
         kind = _kind(item)
-        values: list[Any] = []
         if "enum" in item:
-            values = [member for member in item["enum"] if self._says(member)]
-        elif kind in ("integer", "number"):
+            return [member for member in item["enum"] if self._says(member)]
+        if kind in ("integer", "number"):
             convert = int if kind == "integer" else float
-            values = [convert(float(number.replace(",", ""))) for number in self._numbers]
-        elif kind == "string" and not self._evidence:
-            values = self._quoted or _listed(self._text)
-        if not values and (least or kind != "object" or item.get("properties")):
-            values = [self.value(item, name, depth + 1)]
-        while 0 < len(values) < least:
-            values.append(values[-1])
-        return values[:most]
+            return [convert(float(number.replace(",", ""))) for number in self._numbers]
+        if kind == "string" and not self._evidence:
+            return self._quoted or _listed(self._text)
+        return []
 
     def _number(self, schema: Schema, name: str, *, whole: bool) -> int | float:
         label = r"[\s_-]*".join(map(re.escape, name_words(name))) or "$^"
@@ -254,6 +254,10 @@ def _kind(schema: Schema) -> str:
     if kind is None:
         kind = "object" if "properties" in schema else "array" if "items" in schema else "string"
     return str(kind)
+
+
+def _not_null(alternatives: Sequence[Schema]) -> Schema:
+    return next((one for one in alternatives if one.get("type") != "null"), {})
 
 
 def _phrase(text: str, prepositions: Sequence[str]) -> str | None:

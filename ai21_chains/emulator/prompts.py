@@ -19,6 +19,9 @@ _LABEL = re.compile(
     r"(?:^|\n)\s*(?:question|query|follow[- ]?up(?: question| input)?)\s*:\s*", re.I
 )
 _FORCING = re.compile(r"\bmust (?:call|use)\b|\b(?:call|use) (?:exactly )?one of the tools\b", re.I)
+_SUMMARY = re.compile(r"\b(?:summar(?:y|i[sz]e)|key points|tl;?dr|outline)\b", re.I)
+_REWRITING = re.compile(r"\bstand-?alone\b|\b(?:rewrite|rephrase) the (?:\S+ )*question\b", re.I)
+_LONG = 400
 _TITLE = re.compile(r"title\s*[=:]\s*(\"[^\"]*\"|'[^']*'|[^\n>]+)", re.I)
 
 
@@ -57,6 +60,16 @@ class Prompt:
     def must_call(self) -> bool:
         """Whether the text orders a tool call."""
         return bool(_FORCING.search(self.instructions))
+
+    @property
+    def wants_summary(self) -> bool:
+        """Whether the user asks for a summary rather than a question."""
+        return bool(_SUMMARY.search(self.question))
+
+    @property
+    def wants_rewriting(self) -> bool:
+        """Whether the text asks to rewrite a question so that it stands alone."""
+        return bool(_REWRITING.search(self.instructions))
 
     @property
     def schema(self) -> dict[str, Any] | None:
@@ -121,7 +134,10 @@ def _question(text: str) -> str:
         return text[labels[-1].end() :].strip().partition("\n\n")[0]
     for pattern in _STUFFED:
         text = pattern.sub("", text)
-    return text.strip()
+    text = text.strip()
+    # Among many lines of instructions, the question is the last line that asks.
+    asking = [line for line in text.splitlines() if line.rstrip().endswith("?")]
+    return asking[-1].strip() if asking and len(text) > _LONG else text
 
 
 def _schemas(text: str) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,7 @@ MANY_WORDS = 0.5
 
 # A sentence is quoted beside the best one when its score is at least this share of the best.
 NEAR_BEST = 0.7
+MOST_QUOTES = 3
 # How much of the question must be covered, and what is taken off for signs that it is not.
 ENOUGH = 0.3
 MISSING_NAME = 0.4
@@ -90,7 +91,7 @@ def rank(question: str, documents: Sequence[str], titles: Sequence[str] = ()) ->
 
 
 def best(
-    question: str, documents: Sequence[str], titles: Sequence[str] = (), most: int = 3
+    question: str, documents: Sequence[str], titles: Sequence[str] = (), most: int = MOST_QUOTES
 ) -> list[Passage]:
     """Return the one to three sentences that answer the question, or none when nothing fits.
 

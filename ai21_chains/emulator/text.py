@@ -34,9 +34,25 @@ _MARKS = re.compile(r"(?:\#{1,6}|[-*+•‣◦▪–])\s+|\||\s+")
 _END = re.compile(r"[.!?…]+[\"')\]”’»]*(?: '')?(?=\s)|[。！？]+[」』”’]*|[.!?]+(?:\[\d+\])+(?=\s)")
 _CLAUSE_END = re.compile(r";(?:\s+(?:and|or))?(?=\s)")
 _ABBREVIATIONS = frozenset(
-    """dr mr mrs ms prof st sr jr vs v no nos fig figs eq sec art inc corp co ltd llc dept est e.g i.e
-    approx cf al etc gen col sgt capt rev hon jan feb mar apr jun jul aug sep sept oct nov dec op pp
+    """dr mr mrs ms prof st sr jr vs v no nos fig figs eq sec art inc corp co ltd llc dept est e.g
+    i.e approx cf al etc gen col sgt capt rev hon jan feb mar apr jun jul aug sep sept oct nov dec op pp
     vol ed eds ph.d m.d b.c a.d u.s u.k""".split()  # noqa: SIM905
+)
+
+
+_ENDINGS = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"ies$", "y"),
+        (r"(?<![sui])s$", ""),
+        (
+            r"(?<=\w{3})(?:ization|ational|fulness|ousness|iveness|ation|ment|ness|ing|ion|ive|ed|er"
+            r"|or|ly|al)$",
+            "",
+        ),
+        (r"(?<=\w\w)([^lsz])\1$", r"\1"),  # planned, plan
+        (r"(?<=\w{3})[ey]$", ""),
+    )
 )
 
 
@@ -104,34 +120,9 @@ def stem(word: str) -> str:
     """
     if len(word) < 4 or not word.isascii() or not word.isalpha():
         return word.replace(",", "")
-    if word.endswith("ies"):
-        word = word[:-3] + "y"
-    elif word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        word = word[:-1]
-    for ending in (
-        "ization",
-        "ational",
-        "fulness",
-        "ousness",
-        "iveness",
-        "ation",
-        "ment",
-        "ness",
-        "ing",
-        "ion",
-        "ive",
-        "ed",
-        "er",
-        "or",
-        "ly",
-        "al",
-    ):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            word = word[: -len(ending)]
-            break
-    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "lsz":
-        word = word[:-1]
-    return word[:-1] if len(word) > 3 and word[-1] in "ey" else word
+    for ending, replacement in _ENDINGS:
+        word = ending.sub(replacement, word)
+    return word
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:

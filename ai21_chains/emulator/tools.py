@@ -23,30 +23,25 @@ def choose_call(request: Mapping[str, Any], prompt: Prompt) -> ToolCall | None:
         request: The JSON of a chat request.
         prompt: The same request, read.
     """
-    tools = _offered(request)
-    if not tools:
-        return None
+    tools = _open_tools(request, prompt)
     choice = request.get("tool_choice")
-    if choice == "none":
-        return None
     named = _named(choice, tools)
     forced = named is not None or _forces(choice) or prompt.must_call
-    if prompt.results:
-        # After a result the model speaks, unless it must call and has a tool it did not call yet.
-        tools = [tool for tool in tools if _name(tool) not in _called(request)]
-        if not forced or not tools:
-            return None
-    text = prompt.question
-    best = max(tools, key=lambda tool: (tool is named, _affinity(tool, text)))
-    if not forced and _affinity(best, text) < 1:
+    # After a tool's result the model speaks, unless it is made to call.
+    if not tools or choice == "none" or (prompt.results and not forced):
         return None
-    source = "\n".join((*prompt.results, text))
+    best = max(tools, key=lambda tool: (tool is named, _affinity(tool, prompt.question)))
+    if not forced and _affinity(best, prompt.question) < 1:
+        return None
     parameters = best["function"].get("parameters") or {}
-    return ToolCall(_name(best), fill({"type": "object", **parameters}, source))
+    text = "\n".join((*prompt.results, prompt.question))
+    return ToolCall(_name(best), fill({"type": "object", **parameters}, text))
 
 
-def _offered(request: Mapping[str, Any]) -> list[Tool]:
-    return list(request.get("tools") or ())
+def _open_tools(request: Mapping[str, Any], prompt: Prompt) -> list[Tool]:
+    """Return the tools that may be called: after a result, those that were not called yet."""
+    called = _called(request) if prompt.results else set()
+    return [tool for tool in request.get("tools") or () if _name(tool) not in called]
 
 
 def _name(tool: Tool) -> str:

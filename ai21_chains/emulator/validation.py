@@ -33,7 +33,7 @@ UNSUPPORTED_MODEL = (
 )
 
 
-def error(loc: Location, msg: str, kind: str, **ctx: Any) -> Error:
+def error(loc: Location, msg: str, kind: str, /, **ctx: Any) -> Error:
     """Return one entry of a list-style 422 body.
 
     Args:
@@ -74,9 +74,10 @@ def text_or_texts(value: Any, loc: Location) -> Iterator[Error]:
     """A string or a list of strings."""
     if isinstance(value, str):
         return
-    yield error(loc, "str type expected", "type_error.str")
-    if not isinstance(value, list):
-        yield error(loc, "value is not a valid list", "type_error.list")
+    # Of a union that does not match, pydantic 1 names what is wrong with each alternative.
+    if faults := list(ListOf(string)(value, loc)):
+        yield error(loc, "str type expected", "type_error.str")
+        yield from faults
 
 
 def describe(check: Check) -> str:

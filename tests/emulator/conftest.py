@@ -149,7 +149,7 @@ def _exchange(
         return lambda request: asyncio.run(_call_app(emulator.app(), request))
     if kind == "served":
         server = stack.enter_context(emulator.serve())
-        client = httpx.Client(base_url=server.base_url)
+        client = httpx.Client(base_url=server.base_url, verify=False, trust_env=False)
     else:
         client = httpx.Client(transport=emulator.transport(), base_url=BASE_URL)
     stack.enter_context(client)

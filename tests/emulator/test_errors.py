@@ -1,5 +1,6 @@
 """AI21's refusals: statuses and texts, through every door."""
 
+import httpx
 import pytest
 from pydantic import v1
 
@@ -12,16 +13,33 @@ UNSUPPORTED = (
 )
 
 
+def post(body, headers, prefix="/v1"):
+    with httpx.Client(transport=Emulator().transport(), base_url="http://x") as client:
+        return client.post(f"{prefix}/chat/completions", json=body, headers=headers)
+
+
+def refusal(body):
+    answer = post(body, {"Authorization": "Bearer k"})
+    assert answer.status_code == 422
+    return answer.json()["detail"]
+
+
 def user(content):
     return {"role": "user", "content": content}
 
 
-@pytest.mark.parametrize("key", [None, "", "   "])
-def test_a_missing_key_is_refused(door, chat, key):
-    answer = door(Emulator())(chat(), key=key)
+def test_a_missing_key_is_refused(door, chat):
+    answer = door(Emulator())(chat(), key=None)
 
     assert answer.status == 401
     assert answer.body == b'{"detail":"Forbidden: Bad or missing Apikey/JWT."}'
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer  ", "Basic abc"])
+def test_only_a_bearer_with_a_key_is_let_in(chat, authorization):
+    answer = post(chat(), {"Authorization": authorization})
+
+    assert answer.status_code == 401
 
 
 def test_an_unknown_key_is_refused_when_the_good_ones_are_named(door, chat):
@@ -51,13 +69,7 @@ def test_a_wrong_method_is_answered_with_the_right_one(door, path, method, allow
 
 @pytest.mark.parametrize("prefix", ["/studio/v1", "/v1", "/proxy/studio/v1"])
 def test_the_api_is_found_under_each_customary_prefix(chat, prefix):
-    import httpx
-
-    client = httpx.Client(transport=Emulator().transport())
-    headers = {"Authorization": "Bearer k"}
-    answer = client.post(f"http://x{prefix}/chat/completions", json=chat(), headers=headers)
-
-    assert answer.status_code == 200
+    assert post(chat(), {"Authorization": "Bearer k"}, prefix).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -76,7 +88,12 @@ def test_the_model_is_looked_at_before_anything_else(door):
 
 
 INVALID = [
-    ({"messages": None}, ["messages"], "none is not an allowed value", "type_error.none.not_allowed"),
+    (
+        {"messages": None},
+        ["messages"],
+        "none is not an allowed value",
+        "type_error.none.not_allowed",
+    ),
     ({"messages": "Hi"}, ["messages"], "value is not a valid list", "type_error.list"),
     ({"model": None}, ["model"], "none is not an allowed value", "type_error.none.not_allowed"),
     ({"model": ["x"]}, ["model"], "str type expected", "type_error.str"),
@@ -118,7 +135,11 @@ INVALID = [
         "value_error.missing",
     ),
     (
-        {"messages": [{"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f"}}]}]},
+        {
+            "messages": [
+                {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f"}}]}
+            ]
+        },
         ["messages", 0, "AssistantMessage", "tool_calls", 0, "function", "arguments"],
         "field required",
         "value_error.missing",
@@ -187,16 +208,6 @@ def test_a_broken_field_is_named_in_the_words_of_pydantic_1(chat, fields, loc, m
 
     (entry,) = detail
     assert (entry["loc"], entry["msg"], entry["type"]) == (["body", *loc], msg, kind)
-
-
-def refusal(body):
-    import httpx
-
-    client = httpx.Client(transport=Emulator().transport())
-    headers = {"Authorization": "Bearer k"}
-    answer = client.post("http://x/v1/chat/completions", json=body, headers=headers)
-    assert answer.status_code == 422
-    return answer.json()["detail"]
 
 
 def test_all_broken_fields_are_named_at_once(door, chat):

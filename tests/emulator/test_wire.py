@@ -4,6 +4,7 @@ import json
 import re
 import uuid
 
+import httpx
 import pytest
 
 from ai21_chains.emulator import Emulator, Reply, ToolCall, scripted
@@ -54,8 +55,6 @@ def test_a_stream_is_role_then_content_then_an_empty_last_event_with_usage(door,
 
 
 def test_a_stream_keeps_one_chunk_for_each_event_where_there_is_no_socket(chat):
-    import httpx
-
     client = httpx.Client(transport=fixed("Hello you").transport())
     headers = {"Authorization": "Bearer k"}
     url = "https://api.ai21.com/studio/v1/chat/completions"
@@ -145,7 +144,7 @@ def test_n_asks_the_brain_for_as_many_choices(door, chat):
 
 
 def test_text_ends_before_the_first_stop_sequence(door, chat):
-    send = door(fixed("one two three", "one two three", "one"))
+    send = door(fixed(*["one two three"] * 3))
 
     assert send(chat(stop="two")).message["content"] == "one "
     assert send(chat(stop=["three", "two", ""])).message["content"] == "one "
