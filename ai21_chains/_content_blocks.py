@@ -17,6 +17,7 @@ from ai21_chains._messages import PROVIDER
 
 _STANDARD = frozenset({"text", "reasoning", "non_standard"})
 _CALLS = frozenset({"tool_call", "tool_call_chunk", "invalid_tool_call"})
+_INDICES = {"text": "lc_txt_0", "reasoning": "lc_rs_0"}
 
 
 def translate(message: AIMessage) -> list[ContentBlock]:
@@ -28,8 +29,8 @@ def translate_chunk(chunk: AIMessageChunk) -> list[ContentBlock]:
     """Return the standard content blocks of a piece of a stream, or of the sum of all pieces."""
     blocks = _said(chunk)
     for block in blocks:
-        prefix = "lc_rs" if block["type"] == "reasoning" else "lc_txt"
-        block.setdefault("index", f"{prefix}_0")
+        if block["type"] in _INDICES:
+            block.setdefault("index", _INDICES[block["type"]])
     if chunk.chunk_position == "last":
         return cast(list[ContentBlock], [*blocks, *_calls(chunk)])
     for piece in chunk.tool_call_chunks:
@@ -54,18 +55,17 @@ def _said(message: AIMessage) -> list[dict[str, Any]]:
             blocks.append(dict(part))
         elif part.get("type") not in _CALLS:
             blocks.append({"type": "non_standard", "value": part})
-    citations = message.additional_kwargs.get("citations")
-    texts = [block for block in blocks if block["type"] == "text"]
-    if citations and texts:
-        texts[-1]["annotations"] = [*texts[-1].get("annotations", ()), *citations]
+    if citations := message.additional_kwargs.get("citations"):
+        # In a stream they come after the text, in a chunk of their own.
+        if not blocks or blocks[-1]["type"] != "text":
+            blocks.append({"type": "text", "text": ""})
+        blocks[-1]["annotations"] = [*blocks[-1].get("annotations", ()), *citations]
     return blocks
 
 
 def _calls(message: AIMessage) -> list[dict[str, Any]]:
-    return [
-        {"type": "tool_call", "name": call["name"], "args": call["args"], "id": call["id"]}
-        for call in message.tool_calls
-    ]
+    calls = [{**call, "type": "tool_call"} for call in message.tool_calls]
+    return [*calls, *({**call, "type": "invalid_tool_call"} for call in message.invalid_tool_calls)]
 
 
 register_translator(PROVIDER, translate, translate_chunk)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import singledispatch
 from typing import Any, cast
 from uuid import uuid4
@@ -100,28 +101,19 @@ def _(message: ChatMessage) -> _wire.Message:
 def _(message: AIMessage) -> _wire.Message:
     # What a model has said besides text (reasoning, citations, another provider's tool blocks)
     # has no place in AI21's history; the calls themselves stand in tool_calls.
-    content = message.content
-    text = content if isinstance(content, str) else "".join(_texts(content))
+    text = "".join(filter(None, map(_text_in, _blocks(message))))
     wire: _wire.Message = {"role": "assistant", "content": text}
-    calls = [
-        _call_to_wire(call["id"], call["name"], json.dumps(call["args"], ensure_ascii=False))
-        for call in message.tool_calls
-    ]
-    calls += [
-        _call_to_wire(call["id"], call["name"] or "", call["args"] or "")
-        for call in message.invalid_tool_calls
+    calls: list[_wire.ToolCall] = [
+        {
+            "id": call["id"] or f"call_{number}",
+            "type": "function",
+            "function": {"name": call["name"] or "", "arguments": _as_text(call["args"])},
+        }
+        for number, call in enumerate((*message.tool_calls, *message.invalid_tool_calls))
     ]
     if calls:
         wire["tool_calls"] = calls
     return wire
-
-
-def _call_to_wire(call_id: str | None, name: str, arguments: str) -> _wire.ToolCall:
-    return {
-        "id": call_id or f"call_{name}",
-        "type": "function",
-        "function": {"name": name, "arguments": arguments},
-    }
 
 
 def text_of(message: BaseMessage) -> str:
@@ -130,26 +122,28 @@ def text_of(message: BaseMessage) -> str:
     Raises:
         UnsupportedContentError: The message holds something other than text.
     """
-    if isinstance(message.content, str):
-        return message.content
-    for block in message.content:
-        if isinstance(block, str):
-            continue
-        kind = block.get("type", "text")
-        if kind != "text" or not isinstance(block.get("text"), str):
+    texts: list[str] = []
+    for block in _blocks(message):
+        text = _text_in(block)
+        if text is None:
+            kind = block.get("type") if isinstance(block, dict) else None
             raise UnsupportedContentError(
                 f"A {message.type} message holds a content block of type {kind!r}; AI21's models "
                 "read text only. Convert it to text, or leave it out"
             )
-    return "".join(_texts(message.content))
+        texts.append(text)
+    return "".join(texts)
 
 
-def _texts(content: Sequence[str | dict[str, Any]]) -> Iterable[str]:
-    for block in content:
-        if isinstance(block, str):
-            yield block
-        elif block.get("type", "text") == "text":
-            yield block.get("text") or ""
+def _blocks(message: BaseMessage) -> Sequence[str | dict[str, Any]]:
+    return [message.content] if isinstance(message.content, str) else message.content
+
+
+def _text_in(block: str | dict[str, Any]) -> str | None:
+    if isinstance(block, str):
+        return block
+    text = block.get("text")
+    return text if block.get("type", "text") == "text" and isinstance(text, str) else None
 
 
 def documents_to_wire(
@@ -190,17 +184,25 @@ def _document_to_wire(document: object, at: int) -> _wire.Document:
 def _metadata_to_wire(metadata: object, at: int) -> dict[str, str]:
     # AI21's guides show a list of {"key", "value"} pairs, its schema an object of strings; the
     # server reads the schema's form.
-    if isinstance(metadata, list) and all(isinstance(pair, Mapping) for pair in metadata):
-        metadata = {pair.get("key"): pair.get("value") for pair in metadata}
+    if isinstance(metadata, list) and all(map(_is_pair, metadata)):
+        metadata = {pair["key"]: pair.get("value") for pair in metadata}
     if not isinstance(metadata, Mapping):
         raise ConfigurationError(f"documents[{at}] has metadata that is not a dict")
     return {str(key): _as_text(value) for key, value in metadata.items() if value is not None}
 
 
+def _is_pair(value: object) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("key"), str)
+
+
 def _as_text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+    if value is None or isinstance(value, str):
+        return value or ""
+    # What has no JSON form even so: a circle, or keys that are not strings.
+    with suppress(TypeError, ValueError, RecursionError):
+        if isinstance(value, dict | list | tuple | bool | int | float):
+            return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
 
 
 # --- AI21 to LangChain -----------------------------------------------------------------------
@@ -223,7 +225,7 @@ def generations(completion: _wire.Completion, model: str) -> list[ChatGeneration
             ChatGeneration(
                 message=AIMessage(
                     content=message.get("content") or "",
-                    id=completion.get("id") if len(choices) == 1 else None,
+                    id=_identity(completion) if len(choices) == 1 else None,
                     tool_calls=calls,
                     invalid_tool_calls=invalid,
                     additional_kwargs=_extras(message),
@@ -261,7 +263,7 @@ class ChunkReader:
     def read(self, event: _wire.Completion) -> ChatGenerationChunk | None:
         """Return the chunk for one event, or None if the event adds nothing to the message."""
         if self._id is None:
-            self._id = event.get("id")
+            self._id = _identity(event)
         if usage := event.get("usage"):
             self.usage = usage_metadata(usage) or self.usage
         for choice in event["choices"]:
@@ -298,21 +300,25 @@ class ChunkReader:
 
     def _piece(self, delta: _wire.ToolCallDelta) -> ToolCallChunk:
         given = delta.get("index") or 0
-        call_id = delta.get("id")
-        function = delta.get("function", {})
-        position = self._positions.get(given)
-        # Some servers number every call 0: another id is another call all the same.
-        is_new = position is None or bool(call_id and call_id != self._call_ids[position])
+        call_id = _identity(delta)
+        function = delta.get("function") or {}
+        name = function.get("name")
+        position = self._positions.get(given, len(self._call_ids))
+        is_new = position == len(self._call_ids)
+        # Some servers number every call 0: another id and a name are another call all the same. An
+        # id alone is none; some servers make one up for each delta.
+        if not is_new and call_id and name and call_id != self._call_ids[position]:
+            position, is_new = len(self._call_ids), True
         if is_new:
-            position = self._positions[given] = len(self._call_ids)
+            self._positions[given] = position
             self._call_ids.append(call_id or f"call_{uuid4().hex}")
-        assert position is not None
-        name = function.get("name") if position not in self._named else None
+        if position in self._named:
+            name = None
         if name:
             self._named.add(position)
         return tool_call_chunk(
             name=name or None,
-            args=_arguments(function.get("arguments")),
+            args=_as_text(function.get("arguments")),
             id=self._call_ids[position] if is_new else None,
             index=position,
         )
@@ -322,17 +328,24 @@ def usage_metadata(usage: object) -> UsageMetadata | None:
     """Convert AI21's token counts, or return None if they are missing or are no counts."""
     if not isinstance(usage, dict):
         return None
-    counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    given, made = (count if isinstance(count, int) else None for count in counts)
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    given, made, total = (_count(usage.get(name)) for name in names)
     if given is None and made is None:
         return None
-    total = usage.get("total_tokens")
     both = (given or 0) + (made or 0)
     return UsageMetadata(
-        input_tokens=given or 0,
-        output_tokens=made or 0,
-        total_tokens=total if isinstance(total, int) else both,
+        input_tokens=given or 0, output_tokens=made or 0, total_tokens=total or both
     )
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+def _identity(part: Mapping[str, Any]) -> str | None:
+    # Some servers number what others name.
+    identity = part.get("id")
+    return None if identity is None else str(identity)
 
 
 def _metadata(
@@ -341,8 +354,8 @@ def _metadata(
     metadata: dict[str, Any] = {"model_provider": PROVIDER, "model_name": model}
     if finish_reason:
         metadata["finish_reason"] = finish_reason
-    if completion.get("id"):
-        metadata["id"] = completion["id"]
+    if identity := _identity(completion):
+        metadata["id"] = identity
     return metadata
 
 
@@ -356,14 +369,15 @@ def _read_calls(
 ) -> tuple[list[Any], list[InvalidToolCall]]:
     valid, invalid = [], []
     for call in calls:
-        function = call.get("function", {})
+        function = call.get("function") or {}
         name = function.get("name") or ""
-        call_id = call.get("id") or f"call_{uuid4().hex}"
-        text = _arguments(function.get("arguments"))
+        call_id = _identity(call) or f"call_{uuid4().hex}"
+        # The API's schema says that it is a string of JSON; some servers send the object itself.
+        text = _as_text(function.get("arguments"))
         try:
             # strict=False: models write raw line breaks into strings.
             arguments = json.loads(text, strict=False) if text.strip() else {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             problem = f"The arguments of {name} are not JSON: {error}"
         else:
             if isinstance(arguments, dict):
@@ -372,10 +386,3 @@ def _read_calls(
             problem = f"The arguments of {name} are not a JSON object"
         invalid.append(invalid_tool_call(name=name, args=text, id=call_id, error=problem))
     return valid, invalid
-
-
-def _arguments(value: object) -> str:
-    # The API's schema says that it is a string of JSON; some servers send the object itself.
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -43,13 +43,17 @@ def _check_model(model: str) -> str:
 
 
 def _check_base_url(url: str) -> str:
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url.strip())
+        host = parts.hostname if parts.scheme in ("http", "https") and parts.port != 0 else None
+    except ValueError:  # whose words may repeat a credential
+        host = None
+    if not host:
         raise ValueError("Input should be an address such as 'https://api.ai21.com/studio/v1'")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("Input should be an address without credentials, query and fragment")
     path = parts.path.rstrip("/")
-    if not path and parts.hostname.endswith(".ai21.com"):
+    if not path and host.endswith(".ai21.com"):
         # Until version 3.2 AI21's own SDK took AI21_API_HOST without the path.
         path = "/studio/v1"
     return f"{parts.scheme}://{parts.netloc}{path}"
@@ -144,8 +148,18 @@ def check_call(options: Mapping[str, Any], owner: str) -> CallOptions:
 
 
 def canonical(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with other clients' names replaced by ours."""
-    return {ALIASES.get(name, name): value for name, value in options.items()}
+    """Return the options with other clients' names replaced by ours.
+
+    Raises:
+        ConfigurationError: An option is given twice.
+    """
+    named: dict[str, Any] = {}
+    for name, value in options.items():
+        ours = ALIASES.get(name, name)
+        if ours in named:
+            raise ConfigurationError(f"{ours} is given twice, under two of its names")
+        named[ours] = value
+    return named
 
 
 def explain(error: ValidationError, owner: str, known: Collection[str]) -> ConfigurationError:

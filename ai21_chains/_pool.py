@@ -14,11 +14,13 @@ import os
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sized
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from functools import cache, lru_cache, partial
 from http.cookiejar import DefaultCookiePolicy
-from threading import Lock
-from typing import Any
+from socket import SHUT_RDWR
+from threading import Lock, Timer
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
@@ -38,6 +40,50 @@ ONE_CONNECTION = httpx.Limits(
 )
 """Limits of each transport in a pool."""
 
+LONGEST_END = 0.5
+"""Seconds that a server gets to end a response of which nothing more is wanted."""
+
+_Transport = TypeVar("_Transport", httpx.BaseTransport, httpx.AsyncBaseTransport)
+
+
+class IdleConnections(Generic[_Transport]):
+    """Transports that wait for the next request to the same host; the one used last is first.
+
+    There is no lock: the garbage collector may close a response, and so put its connection back, in
+    the middle of anything. Each step by itself is one that no other thread can see half done.
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._stacks: dict[object, deque[tuple[float, _Transport]]] = {}
+        self._open = True
+
+    def take(self, request: httpx.Request) -> _Transport | None:
+        """Return a transport that is connected to where the request goes, if there is one."""
+        with suppress(KeyError, IndexError):
+            return self._stacks[_origin(request)].pop()[1]
+        return None
+
+    def put(self, request: httpx.Request, transport: _Transport) -> list[_Transport]:
+        """Keep a transport for later, and return those that are to be closed instead."""
+        now = time.monotonic()
+        self._stacks.setdefault(_origin(request), deque()).append((now, transport))
+        most = MOST_IDLE if self._open else 0
+        return self._superfluous(most, now - LONGEST_IDLE)
+
+    def close(self) -> list[_Transport]:
+        """Keep none from now on, and return those that are to be closed."""
+        self._open = False
+        return self._superfluous(0, 0.0)
+
+    def _superfluous(self, most: int, oldest: float) -> list[_Transport]:
+        found = []
+        for stack in list(self._stacks.values()):
+            with suppress(IndexError):
+                while len(stack) > most or stack[0][0] < oldest:
+                    found.append(stack.popleft()[1])
+        return found
+
 
 class ConnectionPool(httpx.BaseTransport):
     """A stack of transports with one connection each. Safe to use from several threads."""
@@ -49,32 +95,24 @@ class ConnectionPool(httpx.BaseTransport):
             connect: Makes a transport with a single connection.
         """
         self._connect = connect
-        self._idle: deque[tuple[float, httpx.BaseTransport]] = deque()
+        self._idle: IdleConnections[httpx.BaseTransport] = IdleConnections()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request over an idle connection, or over a new one."""
-        try:
-            _, transport = self._idle.pop()
-        except IndexError:
-            transport = self._connect()
+        transport = self._idle.take(request) or self._connect()
         try:
             response = transport.handle_request(request)
         except BaseException:
             transport.close()
             raise
         assert isinstance(response.stream, httpx.SyncByteStream)
-        response.stream = _Borrowed(response.stream, lambda: self._put_back(transport))
+        response.stream = _Borrowed(response.stream, partial(self._idle.put, request, transport))
         return response
 
     def close(self) -> None:
         """Close the idle connections; those in use are closed with their responses."""
-        while self._idle:
-            self._idle.popleft()[1].close()
-
-    def _put_back(self, transport: httpx.BaseTransport) -> None:
-        self._idle.append((time.monotonic(), transport))
-        if too_many(self._idle, self._idle[0][0]):
-            self._idle.popleft()[1].close()
+        for transport in self._idle.close():
+            transport.close()
 
 
 class AsyncConnectionPool(httpx.AsyncBaseTransport):
@@ -87,41 +125,35 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
             connect: Makes a transport with a single connection.
         """
         self._connect = connect
-        self._idle: deque[tuple[float, httpx.AsyncBaseTransport]] = deque()
+        self._idle: IdleConnections[httpx.AsyncBaseTransport] = IdleConnections()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request over an idle connection, or over a new one."""
-        transport = self._idle.pop()[1] if self._idle else self._connect()
+        transport = self._idle.take(request) or self._connect()
         try:
             response = await transport.handle_async_request(request)
         except BaseException:
             await transport.aclose()
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = _AsyncBorrowed(response.stream, lambda: self._put_back(transport))
+        put_back = partial(self._idle.put, request, transport)
+        response.stream = _AsyncBorrowed(response.stream, put_back)
         return response
 
     async def aclose(self) -> None:
         """Close the idle connections; those in use are closed with their responses."""
-        while self._idle:
-            await self._idle.popleft()[1].aclose()
-
-    def _put_back(self, transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport | None:
-        self._idle.append((time.monotonic(), transport))
-        return self._idle.popleft()[1] if too_many(self._idle, self._idle[0][0]) else None
-
-
-def too_many(idle: Sized, idle_since: float) -> bool:
-    """Whether the connection that has been idle for longest should be closed."""
-    return len(idle) > MOST_IDLE or time.monotonic() - idle_since > LONGEST_IDLE
+        for transport in self._idle.close():
+            await transport.aclose()
 
 
 class _Borrowed(httpx.SyncByteStream):
     """A response's bytes; closing them puts the connection back."""
 
-    def __init__(self, stream: httpx.SyncByteStream, put_back: Callable[[], None]) -> None:
+    def __init__(
+        self, stream: httpx.SyncByteStream, put_back: Callable[[], list[httpx.BaseTransport]]
+    ) -> None:
         self._stream = stream
-        self._put_back: Callable[[], None] | None = put_back
+        self._put_back: Callable[[], list[httpx.BaseTransport]] | None = put_back
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._stream)
@@ -129,18 +161,18 @@ class _Borrowed(httpx.SyncByteStream):
     def close(self) -> None:
         self._stream.close()
         put_back, self._put_back = self._put_back, None
-        if put_back:
-            put_back()
+        for superfluous in put_back() if put_back else ():
+            superfluous.close()
 
 
 class _AsyncBorrowed(httpx.AsyncByteStream):
     def __init__(
         self,
         stream: httpx.AsyncByteStream,
-        put_back: Callable[[], httpx.AsyncBaseTransport | None],
+        put_back: Callable[[], list[httpx.AsyncBaseTransport]],
     ) -> None:
         self._stream = stream
-        self._put_back: Callable[[], httpx.AsyncBaseTransport | None] | None = put_back
+        self._put_back: Callable[[], list[httpx.AsyncBaseTransport]] | None = put_back
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._stream.__aiter__()
@@ -148,9 +180,44 @@ class _AsyncBorrowed(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         await self._stream.aclose()
         put_back, self._put_back = self._put_back, None
-        superfluous = put_back() if put_back else None
-        if superfluous:
+        for superfluous in put_back() if put_back else ():
             await superfluous.aclose()
+
+
+def _origin(request: httpx.Request) -> object:
+    return request.url.raw_scheme, request.url.netloc
+
+
+# --- The end of a response -------------------------------------------------------------------
+
+
+def read_to_the_end(response: httpx.Response, chunks: Iterator[bytes]) -> None:
+    """Wait a moment for the end of a response: only then can its connection be used again."""
+    stream = response.extensions.get("network_stream")
+    if stream is None:
+        return
+    # A blocking read can be ended from outside only: by taking its socket away.
+    timer = Timer(LONGEST_END, _shut_down, [stream.get_extra_info("socket")])
+    timer.daemon = True
+    timer.start()
+    try:
+        for _ in chunks:
+            pass
+    finally:
+        timer.cancel()
+
+
+async def aread_to_the_end(chunks: AsyncIterator[bytes]) -> None:
+    """Async form of `read_to_the_end`."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LONGEST_END):
+            async for _ in chunks:
+                pass
+
+
+def _shut_down(socket: Any) -> None:
+    with suppress(OSError):
+        socket.shutdown(SHUT_RDWR)
 
 
 # --- Shared clients --------------------------------------------------------------------------
@@ -161,6 +228,7 @@ _async_clients: WeakKeyDictionary[
     asyncio.AbstractEventLoop, dict[_Key, tuple[httpx.AsyncClient, AsyncGenerator[None, None]]]
 ] = WeakKeyDictionary()
 _lock = Lock()
+_abandoned: list[object] = []
 
 
 def client(url: str, proxy: str | None) -> httpx.Client:
@@ -174,14 +242,12 @@ def client(url: str, proxy: str | None) -> httpx.Client:
         ConfigurationError: The proxy's URL is not one.
     """
     key = _key(url, proxy)
-    with _lock:
-        found = _clients.get(key)
-        if found is None:
-            connect = partial(httpx.HTTPTransport, **_options(key))
-            found = httpx.Client(transport=ConnectionPool(connect))
-            _refuse_cookies(found)
-            atexit.register(found.close)
-            _clients[key] = found
+    found = _clients.get(key)
+    if found is None:
+        connect = partial(httpx.HTTPTransport, **_options(key))
+        made = httpx.Client(transport=ConnectionPool(connect))
+        _refuse_cookies(made)
+        found = _clients.setdefault(key, made)
     return found
 
 
@@ -195,7 +261,7 @@ async def async_client(url: str, proxy: str | None) -> httpx.AsyncClient:
             for other in [other for other in _async_clients if other.is_closed()]:
                 del _async_clients[other]
             clients = _async_clients[loop] = {}
-    if key not in clients:
+    if key not in clients or clients[key][0].is_closed:
         connect = partial(httpx.AsyncHTTPTransport, **_options(key))
         made = httpx.AsyncClient(transport=AsyncConnectionPool(connect))
         _refuse_cookies(made)
@@ -216,22 +282,37 @@ async def _close_with_the_loop(made: httpx.AsyncClient) -> AsyncGenerator[None, 
 
 def _key(url: str, proxy: str | None) -> _Key:
     scheme, host = urlsplit(url)[:2]
-    return scheme == "https", proxy or _environment_proxy(scheme, host)
+    environment = tuple(map(os.environ.get, _PROXY_VARIABLES))
+    return scheme == "https", proxy or _environment_proxy(scheme, host, environment)
+
+
+_PROXY_VARIABLES = tuple(
+    spelling
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+    for spelling in (name, name.upper())
+)
 
 
 @lru_cache(maxsize=64)
-def _environment_proxy(scheme: str, host: str) -> str | None:
+def _environment_proxy(scheme: str, host: str, environment: tuple[str | None, ...]) -> str | None:
+    # Looking through the environment takes long, so the answer is kept as long as that is the same.
     proxies = getproxies()
     proxy = proxies.get(scheme) or proxies.get("all")
-    return proxy if proxy and not proxy_bypass(host) else None
+    if not proxy or proxy_bypass(host):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _options(key: _Key) -> dict[str, Any]:
     encrypted, proxy = key
     try:
         via = httpx.Proxy(proxy) if proxy else None
-    except (ValueError, httpx.InvalidURL) as error:
-        raise ConfigurationError(f"proxy is not the URL of a proxy: {error}") from None
+    except (ValueError, httpx.InvalidURL):
+        # Not even a part of it is shown: it may hold a password.
+        raise ConfigurationError(
+            "proxy (or HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) is not the URL of a proxy, such as "
+            "'http://proxy.example:3128'"
+        ) from None
     return {
         "verify": _tls_context() if encrypted else False,
         "proxy": via,
@@ -250,11 +331,23 @@ def _refuse_cookies(shared: httpx.Client | httpx.AsyncClient) -> None:
     shared.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
 
-def _forget_all() -> None:
-    # Connections that a forked child would share with its parent are of no use to either.
-    _clients.clear()
+@atexit.register
+def _close_all() -> None:
+    for shared in _clients.values():
+        shared.close()
+
+
+def _begin_again() -> None:
+    # A forked child has copies of its parent's connections, which are of no use to it. Those of an
+    # event loop cannot be closed without the loop: they are kept, unused.
+    _lock.release()
+    _abandoned.append(dict(_async_clients))
     _async_clients.clear()
+    _close_all()
+    _clients.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_begin_again
+    )

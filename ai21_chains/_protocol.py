@@ -56,12 +56,10 @@ _CONTEXT_OVERFLOW = re.compile(
 
 # A proxy explains itself in HTML: its words without style sheets, comments and tags.
 _TAG = re.compile(
-    r"<(style|script)\b.*?</\1>|<!--.*?-->|<[!/]?[a-zA-Z][^<>]*>", re.IGNORECASE | re.DOTALL
+    r"<(style|script)\b.*?(?:</\1>|\Z)|<!--.*?(?:-->|\Z)|<[!/]?[a-zA-Z][^<>]*>",
+    re.IGNORECASE | re.DOTALL,
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-_LONGEST_READ = 20_000
-"""Characters of a server's words in which tags are looked for."""
 
 _LONGEST_QUOTE = 300
 """Characters of a server's words that an error message repeats."""
@@ -228,13 +226,14 @@ def read_event(data: bytes, where: str) -> Completion | None:
     """
     payload = _read_object(data, where)
     choices = payload.get("choices")
-    words = error_detail(payload if choices is None else payload.get("error"))
-    if words:
+    failed = payload.get("error")
+    if failed or choices is None:
+        words = error_detail(payload) or (_text(data) if failed else "")
+        if not words:
+            return None
         raise StreamInterruptedError(
             f"The stream from {where} broke off: {quote(words)}", detail=words
         )
-    if choices is None:
-        return None
     if problem := _problem(choices, "delta"):
         raise _not_ai21s(problem, data, where)
     return cast(Completion, payload)
@@ -298,7 +297,7 @@ def error_detail(payload: object) -> str:
     OpenAI-like servers `{"error": {"message": "…"}}`, `{"error": "…"}` or `{"message": "…"}`.
     """
     if isinstance(payload, str):
-        return _TAG.sub(" ", payload[:_LONGEST_READ]).strip()
+        return _TAG.sub(" ", payload).strip()
     if isinstance(payload, list):
         return "; ".join(filter(None, map(error_detail, payload)))
     if not isinstance(payload, dict):
@@ -368,8 +367,9 @@ _FUNCTION = {"name": str}
 
 def _wrong_type(value: JSONObject, types: Mapping[str, type]) -> str:
     for key, kind in types.items():
-        if not isinstance(value.get(key), kind | None):
-            return f".{key} is {_kind(value[key])}, not {_KINDS[kind]}"
+        given = value.get(key)
+        if given is not None and not isinstance(given, kind):
+            return f".{key} is {_kind(given)}, not {_KINDS[kind]}"
     return ""
 
 
@@ -413,7 +413,7 @@ _KINDS: dict[type, str] = {
     bool: "true or false",
     dict: "an object",
     float: "a number",
-    int: "a number",
+    int: "a whole number",
     list: "a list",
     str: "a string",
 }

@@ -17,9 +17,11 @@ from typing import Literal
 
 from ai21_chains._normalize import NormalText, fold_char, normalize
 from ai21_chains._wording import (
+    MAX_ABBREVIATION,
     Token,
     align,
     could_be_slip,
+    count_english,
     dropped_negation,
     judge,
     looks_english,
@@ -48,9 +50,8 @@ MAX_CANDIDATES = 8
 MIN_SHARE = 0.25
 MIN_SCORE = 0.9
 BUCKET = 32
-SURROUNDINGS = 1_000
-"""Characters before and after a passage that tell its language."""
-FEW_TOKENS = 12
+SAMPLE = 10_000
+"""Characters before and after the middle of a text that tell its language."""
 MAX_FRAGMENT = 2
 """Letters of a rest of a word ("th", "o") that is no word, though it may stand in the source."""
 
@@ -107,6 +108,12 @@ class Source:
         """The normal form of the text."""
         return normalize(self.text)
 
+    @cached_property
+    def english(self) -> bool:
+        """Whether the text looks English, judged by a sample from its middle."""
+        middle = len(self.normal.text) // 2
+        return looks_english(self.normal.text[max(0, middle - SAMPLE) : middle + SAMPLE])
+
     def uses(self, word: str) -> bool:
         """Return whether the normal form has `word` as a whole word."""
         text = self.normal.text
@@ -146,9 +153,9 @@ class Quote:
         return tokenize(self.normal)
 
     @cached_property
-    def english(self) -> bool:
-        """Whether the quote looks English."""
-        return looks_english(self.normal)
+    def has_english(self) -> bool:
+        """Whether there is a frequent English word in the quote."""
+        return count_english(self.normal) > 0
 
     @cached_property
     def defect(self) -> Reason | None:
@@ -312,7 +319,11 @@ def _compare(source: Source, quote: Quote, first: int, at: int) -> Hit | Miss | 
     start, end = normal.span(begin.start, last.end)
     differences = [d.reversed() for d in reversed(backward[0])] + forward[0]
     score = max(0.0, 1 - sum(d.size for d in differences) / len(quote.normal))
-    altered = judge(differences, _slip_test(source, quote, begin.start, last.end))
+    altered = judge(
+        differences,
+        quote.has_english and source.english,
+        _slip_test(source, begin.start, last.end),
+    )
     if altered:
         return Miss(start, end, altered[0], altered[1], score)
     if score < MIN_SCORE:
@@ -321,21 +332,16 @@ def _compare(source: Source, quote: Quote, first: int, at: int) -> Hit | Miss | 
     return Hit(start, end, "fuzzy", score) if isinstance(finding, Hit) else finding
 
 
-def _slip_test(
-    source: Source, quote: Quote, start: int, end: int
-) -> Callable[[str, Token], bool] | None:
-    """Return the test for typing slips in the normal span `[start, end)`; None outside English."""
+def _slip_test(source: Source, start: int, end: int) -> Callable[[str, Token], bool]:
+    """Return the test for typing slips in the normal span `[start, end)`."""
     normal = source.normal
-    around = normal.text[max(0, start - SURROUNDINGS) : end + SURROUNDINGS]
-    if not (looks_english(around) and (len(quote.tokens) < FEW_TOKENS or quote.english)):
-        return None
     passage = source.text[slice(*normal.span(start, end))]
     capitals = sum(map(str.isupper, passage)) > sum(map(str.islower, passage))
 
     def is_slip(word: str, token: Token) -> bool:
         original = source.text[slice(*normal.span(token.start, token.end))]
         # Abbreviations that are one letter apart are other things: LLC and LLP, USDT and USDC.
-        if original.isupper() and not capitals:
+        if original.isupper() and not capitals and len(original) <= MAX_ABBREVIATION:
             return False
         # A word that the source itself uses was hardly mistyped: it was put for another.
         fragment = len(word) <= MAX_FRAGMENT
@@ -353,15 +359,16 @@ def _occurrences(text: str, needle: str) -> Iterator[int]:
 
 def _bounded(text: str, start: int, end: int, match: Match) -> Hit | Miss:
     """Return a hit, or a miss when the span begins or ends inside a word or a number."""
-    if not (cuts_word(text, start) or cuts_word(text, end)):
+    cuts = [at for at in (start, end) if cuts_word(text, at)]
+    if not cuts:
         return Hit(start, end, match)
     outer_start, outer_end = start, end
     while outer_start > 0 and not text[outer_start - 1].isspace():
         outer_start -= 1
     while outer_end < len(text) and not text[outer_end].isspace():
         outer_end += 1
-    cut = text[outer_start:start][-1:] + text[end:outer_end][:1]
-    reason: Reason = "altered_number" if re.search(r"\d", cut) else "inside_word"
+    number = any(map(str.isdigit, "".join(text[max(0, at - 2) : at + 2] for at in cuts)))
+    reason: Reason = "altered_number" if number else "inside_word"
     return Miss(outer_start, outer_end, reason, "", 1.0)
 
 

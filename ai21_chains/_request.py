@@ -1,7 +1,8 @@
 """The body of a chat request, from messages and options. Pure.
 
-AI21 knows neither `tool_choice` nor JSON schemas, so what they ask for is also said in words, in the
-system message. Servers that do know them, such as a self-hosted vLLM, get both.
+AI21 knows neither `tool_choice` nor JSON schemas, so what they ask for is said in words, in the
+system message. `tool_choice` is sent all the same, for servers that know it, such as a self-hosted
+vLLM.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 
 from ai21_chains._messages import documents_to_wire, to_wire
 from ai21_chains._options import CallOptions
+from ai21_chains._protocol import quote
 from ai21_chains._wire import ChatRequest, JSONObject, Message
 from ai21_chains.errors import ConfigurationError
 
@@ -55,9 +57,13 @@ def format_tools(tools: Iterable[Any], strict: bool | None = None) -> list[JSONO
     formatted = []
     for tool in tools:
         try:
-            formatted.append(convert_to_openai_tool(tool, strict=strict))
-        except (ValueError, TypeError) as error:
-            raise ConfigurationError(f"tools holds something that is no tool: {error}") from error
+            form = convert_to_openai_tool(tool, strict=strict)
+            if not isinstance(form["function"]["name"], str):
+                raise TypeError("its name is not a string")
+        except Exception as error:  # a tool is the caller's code, and LangChain runs parts of it
+            problem = quote(f"{type(error).__name__}: {error}")
+            raise ConfigurationError(f"tools holds what is no function: {problem}") from error
+        formatted.append(form)
     return formatted
 
 
@@ -82,7 +88,7 @@ def format_tool_choice(choice: object, tools: Sequence[JSONObject]) -> str | JSO
         return "required"
     if choice in ("auto", "none"):
         return str(choice)
-    names = [tool["function"]["name"] for tool in tools if "function" in tool]
+    names = [tool["function"]["name"] for tool in tools]
     if choice not in names:
         raise ConfigurationError(f"tool_choice is {choice!r}; the tools are {', '.join(names)}")
     return {"type": "function", "function": {"name": choice}}
@@ -90,13 +96,11 @@ def format_tool_choice(choice: object, tools: Sequence[JSONObject]) -> str | JSO
 
 def _put_tools(body: ChatRequest, options: CallOptions) -> list[str]:
     tools = format_tools(options.get("tools") or ())
-    choice = format_tool_choice(options.get("tool_choice"), tools) if tools else None
-    if not tools:
+    choice = format_tool_choice(options.get("tool_choice"), tools) if tools else "none"
+    if choice == "none":
         return []
     if choice is not None:
         body["tool_choice"] = choice
-    if choice == "none":
-        return []
     if options.get("parallel_tool_calls") is not None:
         body["parallel_tool_calls"] = bool(options["parallel_tool_calls"])
     body["tools"] = tools
@@ -110,26 +114,27 @@ def _put_tools(body: ChatRequest, options: CallOptions) -> list[str]:
 def _put_response_format(body: ChatRequest, wanted: object) -> list[str]:
     if wanted is None:
         return []
-    if not isinstance(wanted, Mapping):
-        schema = convert_to_json_schema(wanted)  # type: ignore[arg-type]
-    elif wanted.get("type") != "json_schema":
+    if isinstance(wanted, Mapping) and wanted.get("type") not in ("json_schema", "object"):
         body["response_format"] = dict(wanted)
         return []
-    else:
-        schema = (wanted.get("json_schema") or {}).get("schema") or {}
+    try:
+        schema = json.dumps(_schema(wanted), ensure_ascii=False)
+    except Exception as error:  # a class is the caller's code, and LangChain runs parts of it
+        problem = quote(f"{type(error).__name__}: {error}")
+        raise ConfigurationError(f"response_format is no JSON schema: {problem}") from error
     # JSON mode would keep the model from calling a tool first.
     if "tools" not in body:
         body["response_format"] = {"type": "json_object"}
-    return [json_instructions(schema)]
-
-
-def json_instructions(schema: Mapping[str, Any]) -> str:
-    """Say in words what a JSON schema asks for."""
-    text = json.dumps(schema, ensure_ascii=False)
-    return (
+    return [
         "Give your answer as a single JSON object and nothing else: no prose, no code fence. "
-        f"It must be valid against this JSON schema:\n{text}"
-    )
+        f"It must be valid against this JSON schema:\n{schema}"
+    ]
+
+
+def _schema(wanted: Any) -> Any:
+    if not isinstance(wanted, Mapping):
+        return convert_to_json_schema(wanted)
+    return wanted["json_schema"]["schema"] if wanted["type"] == "json_schema" else wanted
 
 
 def _put_model_kwargs(body: ChatRequest, extra: Mapping[str, Any]) -> None:

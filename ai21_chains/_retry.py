@@ -54,7 +54,7 @@ def delay(error: APIError, attempt: int, *, jitter: Callable[[], float] = random
     if error.retry_after is not None:
         return min(max(error.retry_after, 0.0), LONGEST_RETRY_AFTER)
     # Ten doublings are beyond the limit, two thousand beyond what a float holds.
-    backoff = min(FIRST_WAIT * 2 ** min(attempt - 1, 10), LONGEST_WAIT)
+    backoff = min(FIRST_WAIT * 2.0 ** min(attempt - 1, 10), LONGEST_WAIT)
     return backoff * (1 - 0.25 * jitter())
 
 

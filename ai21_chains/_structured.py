@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, cast
 
-from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, BaseMessage, BaseMessageChunk
-from langchain_core.output_parsers import BaseCumulativeTransformOutputParser
+from langchain_core.output_parsers import BaseTransformOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
-from langchain_core.utils.json import parse_json_markdown
+from langchain_core.utils.json import parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from ai21_chains._protocol import quote
@@ -18,7 +19,7 @@ from ai21_chains.errors import StructuredOutputError
 Whole = str | BaseMessage
 
 
-class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
+class StructuredOutputParser(BaseTransformOutputParser[Any]):
     """Parses an answer into a pydantic object or a dict.
 
     In a stream of dicts each one has more in it than the one before; a pydantic class gives an
@@ -58,7 +59,7 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
         message = getattr(result[0], "message", None) or AIMessage(result[0].text)
         if partial:
             try:
-                return self._validated(self._value(message), message)
+                return self._validated(self._value(message, partial=True), message)
             except StructuredOutputError:
                 return None
         if message.response_metadata.get("finish_reason") == "length":
@@ -72,11 +73,11 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
                 raise self._problem(f"lacks {', '.join(missing)}", message)
         return value
 
-    def _value(self, message: AIMessage) -> Any:
+    def _value(self, message: AIMessage, *, partial: bool = False) -> Any:
         if self.tool_name is None:
             try:
-                return parse_json_markdown(message.text)
-            except (ValueError, OutputParserException):
+                return _read_json(message.text, partial=partial)
+            except (ValueError, RecursionError):
                 raise self._problem("is not JSON", message) from None
         for call in message.tool_calls:
             if call["name"] == self.tool_name:
@@ -100,57 +101,67 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
 
     def _problem(self, what: str, message: AIMessage) -> StructuredOutputError:
         calls = [call["args"] for call in (*message.tool_calls, *message.invalid_tool_calls)]
-        words = message.text or (str(calls[0]) if calls else "")
+        words = str(message.text) or (str(calls[0]) if calls else "")
         said = f" The model said: {quote(words)}" if words else " The model said nothing"
         return StructuredOutputError(f"The answer {what}.{said}", llm_output=words)
 
     def _transform(self, input: Iterator[Whole]) -> Iterator[Any]:
-        seen = _Seen()
-        last = None
-        for last in super()._transform(seen.watch(input)):
-            yield last
-        if seen.whole is not None:
-            final = self.parse_result([_generation(seen.whole)])
-            if final != last:
-                yield final
+        whole = last = None
+        for chunk in input:
+            whole = _joined(whole, chunk)
+            value = self.parse_result([_generation(whole)], partial=True)
+            if value is not None and value != last:
+                yield (last := value)
+        yield from self._final(whole, last)
 
     async def _atransform(self, input: AsyncIterator[Whole]) -> AsyncIterator[Any]:
-        seen = _Seen()
-        last = None
-        async for last in super()._atransform(seen.awatch(input)):
-            yield last
-        if seen.whole is not None:
-            final = self.parse_result([_generation(seen.whole)])
-            if final != last:
-                yield final
+        whole = last = None
+        async for chunk in input:
+            whole = _joined(whole, chunk)
+            value = self.parse_result([_generation(whole)], partial=True)
+            if value is not None and value != last:
+                yield (last := value)
+        for value in self._final(whole, last):
+            yield value
+
+    def _final(self, whole: Whole | None, last: Any) -> Iterator[Any]:
+        if whole is not None:
+            value = self.parse_result([_generation(whole)])
+            if value != last:
+                yield value
 
 
 def _first_problem(error: ValueError) -> str:
-    problems = getattr(error, "errors", list)()
+    problems: list[Any] = getattr(error, "errors", list)()
     if not problems:
-        return str(error)
-    return f"{'.'.join(map(str, problems[0]['loc']))}: {problems[0]['msg']}"
+        return quote(str(error))
+    place = ".".join(map(str, problems[0]["loc"]))
+    return quote(f"{place}: {problems[0]['msg']}" if place else problems[0]["msg"])
 
 
-class _Seen:
-    """The sum of the chunks that have gone by."""
+_FENCE = re.compile(r"```(?:json)?", re.IGNORECASE)
 
-    def __init__(self) -> None:
-        self.whole: Any = None
 
-    def watch(self, chunks: Iterator[Whole]) -> Iterator[Whole]:
-        for chunk in chunks:
-            self._add(chunk)
-            yield chunk
+def _read_json(text: str, *, partial: bool) -> Any:
+    """Read the first JSON value of a text, whatever prose or code fence is around it."""
+    fence = _FENCE.search(text)
+    if fence and not text.lstrip().startswith(("{", "[")):
+        text = text[fence.end() :]
+    start = re.search(r"[{[]", text)
+    if start is None:
+        raise ValueError("there is no JSON")
+    text = text[start.start() :]
+    try:
+        return json.JSONDecoder(strict=False).raw_decode(text)[0]
+    except ValueError:
+        if not partial:
+            raise
+        return parse_partial_json(text)
 
-    async def awatch(self, chunks: AsyncIterator[Whole]) -> AsyncIterator[Whole]:
-        async for chunk in chunks:
-            self._add(chunk)
-            yield chunk
 
-    def _add(self, chunk: Whole) -> None:
-        joinable = isinstance(chunk, str | BaseMessageChunk)
-        self.whole = self.whole + chunk if self.whole is not None and joinable else chunk
+def _joined(whole: Any, chunk: Whole) -> Any:
+    joinable = isinstance(chunk, str | BaseMessageChunk)
+    return whole + chunk if whole is not None and joinable else chunk
 
 
 def _generation(whole: Whole) -> Generation:

@@ -65,7 +65,7 @@ def count_request(
     """
     wire = to_wire(messages) if messages else []
     texts = [_text(message) for message in wire]
-    texts += [json.dumps(tool, ensure_ascii=False) for tool in format_tools(tools)]
+    texts += [json.dumps(tool, ensure_ascii=False, default=str) for tool in format_tools(tools)]
     return sum(map(count, texts)) + _overhead(wire)
 
 

@@ -65,7 +65,8 @@ _MEANINGFUL = _words(
     recipient"""
 )
 _COMMON = _words(
-    """a an the it its he his she her him they them their theirs we us our you your my me i this
+    """hall losing tile title deferred referred a an the it its he his she her him they them
+    their theirs we us our you your my me i this
     that these those there here then thus so such as at is are was were be been being am do does
     did done has have had who whom whose which what when where why how own out up off down per
     via also yet one form use set see day lay law low new now nor old ore our way well were ever
@@ -83,8 +84,10 @@ _ENGLISH = re.compile(
 )
 _MIN_ENGLISH = 0.12
 """Share of these words above which a passage looks English; most English text has over 0.3."""
-_MIN_ASCII = 0.95
+_MAX_FOREIGN = 0.05
 _MIN_LETTERS = 4
+MAX_ABBREVIATION = 6
+"""Letters of a word in capitals that may be an abbreviation."""
 _MAX_GAP = 4
 """Words in a row that may differ before two passages are held to be different ones."""
 
@@ -166,9 +169,12 @@ def _resync(
                 return skip, other
     if rest > _MAX_GAP:
         return None
-    # Nothing of the quote is left to agree on: the same words written apart, else as many.
+    # Nothing of the quote is left to agree on: the same letters spaced otherwise, else as many
+    # words. Either text may be reversed here.
+    ours = quote[at:]
     for other in range(min(rest + 2, len(source) - there) + 1):
-        if _joined(quote[at:]) == _joined(source[there : there + other]):
+        theirs = source[there : there + other]
+        if _joined(ours) == _joined(theirs) or _joined(ours[::-1]) == _joined(theirs[::-1]):
             return rest, other
     return rest, min(rest, len(source) - there)
 
@@ -179,21 +185,26 @@ def looks_english(normal: str) -> bool:
     >>> looks_english("the fee is due"), looks_english("die gebühr ist nicht fällig")
     (True, False)
     """
-    letters = [char for char in normal if char.isalpha()]
-    plain = sum(map(str.isascii, letters))
-    words = len(_ENGLISH.findall(normal))
-    return plain >= _MIN_ASCII * len(letters) and words >= _MIN_ENGLISH * len(normal.split())
+    return count_english(normal) >= _MIN_ENGLISH * len(normal.split())
+
+
+def count_english(normal: str) -> int:
+    """Count the most frequent English words; 0 if many letters are not of the English alphabet."""
+    foreign = 0
+    if not normal.isascii():
+        foreign = sum(char.isalpha() for char in normal if not char.isascii())
+    return len(_ENGLISH.findall(normal)) if foreign <= _MAX_FOREIGN * len(normal) else 0
 
 
 def judge(
-    differences: Sequence[Difference], is_slip: Callable[[str, Token], bool] | None
+    differences: Sequence[Difference], english: bool, is_slip: Callable[[str, Token], bool]
 ) -> tuple[Alteration, str] | None:
     """Return why the differences change the meaning, or None when they do not.
 
     Args:
         differences: What `align` found.
-        is_slip: Tells whether a word can be a misspelling of a word of the source; None where no
-            word may differ, because the word lists do not know the language.
+        english: Whether words may differ at all: the word lists know no other language.
+        is_slip: Tells whether a word can be a misspelling of a word of the source.
     """
     ours = [token.text for difference in differences for token in difference.quote]
     theirs = [token.text for difference in differences for token in difference.source]
@@ -203,17 +214,17 @@ def judge(
     if _multiset(ours, _is_negation) != _multiset(theirs, _is_negation):
         return "altered_negation", detail
     for difference in differences:
-        if not _harmless(difference, is_slip):
+        if not _harmless(difference, english, is_slip):
             changed = {token.text for token in (*difference.quote, *difference.source)}
             return "altered_number" if changed & _UNITS else "altered_word", detail
     return None
 
 
-def _harmless(difference: Difference, is_slip: Callable[[str, Token], bool] | None) -> bool:
+def _harmless(difference: Difference, english: bool, is_slip: Callable[[str, Token], bool]) -> bool:
     ours, theirs = difference.quote, difference.source
     if _joined(ours) == _joined(theirs):
         return not any(_is_number(token.text) for token in (*ours, *theirs))
-    if is_slip is None:
+    if not english:
         return False
     if not (ours and theirs):
         words = {token.text for token in (*ours, *theirs)}
@@ -235,11 +246,17 @@ def could_be_slip(word: str, source: str) -> bool:
         return False
     if len(source) < _MIN_LETTERS and source not in _SHORT:
         return False
-    shorter, longer = sorted((word, source), key=len)
-    # Another form of the word: "party's", "terms", "renewed".
-    if longer[: len(shorter)] == shorter and longer[-1] in "sdrn" and len(source) >= _MIN_LETTERS:
-        return False
-    return _one_edit(word, source)
+    return _one_edit(word, source) and not _is_inflection(word, source)
+
+
+def _is_inflection(word: str, source: str) -> bool:
+    """Return whether `word` is another form of `source`: "terms" and "term", "renew" and "renewed".
+
+    A last letter that is missing makes a word of few words: only plurals and past tenses.
+    """
+    if word[:-1] in (source, source[:-1]) and word[-1] != source[-1]:
+        return word[-1] in "sdrn" and (word[:-1] == source or source[-1] in "sdrn")
+    return word == source[:-1] and source[-1] in "sd" and not source.endswith("ss")
 
 
 def _one_edit(a: str, b: str) -> bool:
@@ -279,7 +296,8 @@ def _joined(tokens: Sequence[Token]) -> str:
 
 _IDIOMS = re.compile(
     r"\bwithout limit(?:ation|ing)\b|\bnot limited to\b|\bwhether or not\b|\bnot only\b"
-    r"|\bno(?:t|) (?:later|less|more|fewer|earlier|greater|sooner) than\b|\bnot exceed(?:ing)?\b|\bno\.(?=\W*\d)"
+    r"|\bno(?:t|) (?:later|less|more|fewer|earlier|greater|sooner) than\b|\bnot exceed(?:ing)?\b"
+    r"|\bno\.(?=\W*\d)"
 )
 _PARENTHESES = re.compile(r"\([^()]*\)")
 _SENTENCE_END = re.compile(r"[.;:?!](?=\s|\Z)")
@@ -318,6 +336,6 @@ def dropped_negation(skipped: str) -> str | None:
             if denial and len(clause.split()) <= _ADVERBIAL:
                 return denial[0]
     exception = _EXCEPTION.search(tail)
-    if exception and len(tail[exception.end() :].split()) < _NEAR:
+    if exception and len(tail[exception.end() :].split()) < _NEAR - 1:
         return exception[0]
     return None

@@ -9,12 +9,32 @@ from threading import Event
 from . import Emulator, coverage_table
 
 
+def run(host: str = "127.0.0.1", port: int = 8021, *, stop: Event | None = None) -> None:
+    """Serve the emulator until Ctrl-C, and print how to use it.
+
+    Args:
+        host: The address to listen on.
+        port: The port; 0 takes any free one.
+        stop: Ends the server, too, when it is set.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    with Emulator().serve(host=host, port=port) as server:
+        print(f"AI21 emulator at {server.base_url} (no language model inside). Ctrl-C ends it.")
+        print(f"Use it with: AI21_API_HOST={server.base_url} AI21_API_KEY=anything", flush=True)
+        try:
+            (stop or Event()).wait()
+        except KeyboardInterrupt:
+            print("\nThe emulator has ended.")
+
+
 def main(arguments: Sequence[str] | None = None, *, stop: Event | None = None) -> None:
-    """Serve the emulator and print how to use it.
+    """Read the command line and do what it says.
 
     Args:
         arguments: The command line, without the program's name; None reads the real one.
-        stop: Ends the server when it is set; without it only Ctrl-C does.
+        stop: Ends the server, too, when it is set.
     """
     parser = argparse.ArgumentParser(
         prog="python -m ai21_chains.emulator",
@@ -27,25 +47,8 @@ def main(arguments: Sequence[str] | None = None, *, stop: Event | None = None) -
     options = parser.parse_args(arguments)
     if options.coverage:
         print(coverage_table())
-        return
-    run(options.host, options.port, stop=stop)
-
-
-def run(host: str, port: int, *, stop: Event | None = None) -> None:
-    """Serve the emulator until Ctrl-C, and print how to use it.
-
-    Args:
-        host: The address to listen on.
-        port: The port; 0 takes any free one.
-        stop: Ends the server when it is set; without it only Ctrl-C does.
-    """
-    with Emulator().serve(host=host, port=port) as server:
-        print(f"AI21 emulator at {server.base_url} (no language model inside). Ctrl-C ends it.")
-        print(f"Use it with: AI21_API_HOST={server.base_url} AI21_API_KEY=anything", flush=True)
-        try:
-            (stop or Event()).wait()
-        except KeyboardInterrupt:
-            print("\nThe emulator has ended.")
+    else:
+        run(options.host, options.port, stop=stop)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Brains decide what the emulated model says; a brain is a function from a request to a reply.
 
-`scripted` says what a test tells it to say; the default is `extractive`, which lives in its own module.
+`scripted` says what a test tells it to say; the default, `extractive`, has its own module.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _FORCING = re.compile(r"\bmust (?:call|use)\b|\b(?:call|use) (?:exactly )?one of
 _SUMMARY = re.compile(r"\b(?:summar(?:y|i[sz]e)|key points|tl;?dr|outline)\b", re.I)
 _REWRITING = re.compile(r"\bstand-?alone\b|\b(?:rewrite|rephrase) the (?:\S+ )*question\b", re.I)
 _LONG = 400
-_TITLE = re.compile(r"title\s*[=:]\s*(\"[^\"]*\"|'[^']*'|[^\n>]+)", re.I)
+_TITLE = re.compile(r"title\"?\s*[=:]\s*(\"[^\"]*\"|'[^']*'|[^\n>,}]+)", re.I)
 
 
 @dataclass(frozen=True)

@@ -108,8 +108,12 @@ def best(
         or not _answers(question, documents, titles, passages)
     ):
         return []
-    least = NEAR_BEST * passages[0].score
-    return [passage for passage in passages[:most] if passage.score >= least]
+    first, *others = passages[:most]
+    least = NEAR_BEST * first.score
+    shown = [passage for passage in others if passage.score >= least]
+    if _FIGURE_WANTED.search(question):
+        shown = [passage for passage in shown if _has_figure(documents, passage)]
+    return [first, *shown]
 
 
 class _Weights:
@@ -173,18 +177,19 @@ def _answers(
     a proper name or a number of the question that no document has, and for a figure that is asked
     for but not there.
     """
-    top = passages[0]
     trust = max(passage.coverage for passage in passages[:10])
     everything = "\n".join((*documents, *titles))
     if _missing(_names(question), everything):
         trust -= MISSING_NAME
     if _missing(re.findall(r"\d+(?:[.,]\d+)*", question), everything):
         trust -= MISSING_NUMBER
-    if _FIGURE_WANTED.search(question):
-        trust -= (
-            0 if _FIGURE.search(documents[top.document][top.start : top.end]) else MISSING_FIGURE
-        )
+    if _FIGURE_WANTED.search(question) and not _has_figure(documents, passages[0]):
+        trust -= MISSING_FIGURE
     return trust >= ENOUGH
+
+
+def _has_figure(documents: Sequence[str], passage: Passage) -> bool:
+    return bool(_FIGURE.search(documents[passage.document], passage.start, passage.end))
 
 
 def _names(question: str) -> list[str]:

@@ -30,13 +30,13 @@ _BLOCK_START = re.compile(
     r"|\d{1,2}(?:\.\d{1,2}){1,3}\.?\s)"  # 1.2.3
 )
 _HEADING = re.compile(r"\s*\#{1,6}\s")
-_MARKS = re.compile(r"(?:\#{1,6}|[-*+•‣◦▪–])\s+|\||\s+")
+_MARKS = re.compile(r"\s*(?:\#{1,6}|[-*+•‣◦▪–])\s+")
 _END = re.compile(r"[.!?…]+[\"')\]”’»]*(?: '')?(?=\s)|[。！？]+[」』”’]*|[.!?]+(?:\[\d+\])+(?=\s)")
 _CLAUSE_END = re.compile(r";(?:\s+(?:and|or))?(?=\s)")
 _ABBREVIATIONS = frozenset(
     """dr mr mrs ms prof st sr jr vs v no nos fig figs eq sec art inc corp co ltd llc dept est e.g
-    i.e approx cf al etc gen col sgt capt rev hon jan feb mar apr jun jul aug sep sept oct nov dec op pp
-    vol ed eds ph.d m.d b.c a.d u.s u.k""".split()  # noqa: SIM905
+    i.e approx cf al etc gen col sgt capt rev hon jan feb mar apr jun jul aug sep sept oct nov dec
+    op pp vol ed eds ph.d m.d b.c a.d u.s u.k""".split()  # noqa: SIM905
 )
 
 
@@ -104,10 +104,7 @@ def readable(text: str) -> str:
     Args:
         text: A sentence as it stands in its document.
     """
-    lines = (
-        _MARKS.sub("", line, count=1) if _BLOCK_START.match(line) else line
-        for line in text.splitlines()
-    )
+    lines = [_MARKS.sub("", line) if _MARKS.match(line) else line for line in text.splitlines()]
     return " ".join(" ".join(lines).replace("|", " ").split())
 
 

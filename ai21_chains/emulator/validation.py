@@ -196,8 +196,13 @@ class Object:
 
     def __str__(self) -> str:
         """Describe the check for the table of what is emulated."""
-        optional = [f"`{name}` (optional)" for name in self.optional]
-        return ", ".join([*(f"`{name}`" for name in self.required), *optional])
+        fields = {**self.required, **self.optional}
+        return ", ".join(
+            f"`{name}`"
+            + (f" = {check}" if isinstance(check, Constant | OneOf) else "")
+            + (" (optional)" if name in self.optional else "")
+            for name, check in fields.items()
+        )
 
     def __call__(self, value: Any, loc: Location) -> Iterator[Error]:
         """Want an object with these fields."""

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from ai21_chains.emulator import Emulator, Fault, scripted
+from ai21_chains.emulator.exchange import Cut, Response, Wait
 
 CHUNKED = pytest.mark.parametrize("stream", [False, True])
 URL = "https://api.ai21.com/studio/v1/chat/completions"
@@ -109,9 +110,9 @@ def test_a_split_body_is_the_same_body(door, chat, stream, size):
 
 def test_a_split_body_arrives_in_pieces_of_that_size(chat):
     emulator = Emulator(faults=[Fault(split=10)])
-    with httpx.Client(transport=emulator.transport(), headers=KEY) as client:
-        with client.stream("POST", URL, json=chat(stream=True)) as response:
-            sizes = {len(chunk) for chunk in response.iter_raw()}
+    client = httpx.Client(transport=emulator.transport(), headers=KEY)
+    with client, client.stream("POST", URL, json=chat(stream=True)) as response:
+        sizes = {len(chunk) for chunk in response.iter_raw()}
 
     assert max(sizes) == 10
 
@@ -195,8 +196,6 @@ def test_a_fault_that_means_nothing_is_refused(fields):
 
 
 def test_a_stall_and_a_cut_fall_where_they_belong_in_one_body():
-    from ai21_chains.emulator.exchange import Cut, Response, Wait
-
     fault = Fault(stall_after=3, stall=9, cut_after=6, split=4)
     damaged = fault.damage(Response(200, (), (b"abcde", b"fghij")))
 

@@ -1,0 +1,293 @@
+"""One request to AI21's API, from the first try to the last: all of it but the sending.
+
+`client` sends what is built here, and hands over the bytes that come back; what they mean, whether
+to try again, and what to say of a failure is the same for blocking and for async code.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import httpx
+
+from ai21_chains import _protocol, _retry
+from ai21_chains._version import __version__
+from ai21_chains._wire import ChatRequest, Completion
+from ai21_chains.errors import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    BadRequestError,
+    ConfigurationError,
+    MissingExtraError,
+    ResponseFormatError,
+    StreamInterruptedError,
+    UnprocessableEntityError,
+)
+
+logger = logging.getLogger("ai21_chains")
+
+DEFAULT_TIMEOUT = httpx.Timeout(300.0, connect=10.0)
+"""AI21's own SDK waits 300 s too; a host that does not answer at all is noticed sooner."""
+
+_HTTPX_TIMEOUT = httpx.Timeout(5.0)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_USER_AGENT = f"ai21-chains/{__version__} python/{platform.python_version()}"
+
+
+class Call:
+    """One request, from the first try to the last."""
+
+    def __init__(
+        self,
+        base_url: str,
+        body: ChatRequest,
+        *,
+        key: str,
+        headers: Mapping[str, str],
+        timeout: float | httpx.Timeout | None,
+        max_retries: int,
+    ) -> None:
+        """Encode the request.
+
+        Args:
+            base_url: Address of the API.
+            body: The request.
+            key: The API key, or "" if the headers have it.
+            headers: Further headers; they replace ours of the same name.
+            timeout: Seconds; None for `DEFAULT_TIMEOUT`.
+            max_retries: Extra tries after a failed one.
+
+        Raises:
+            ConfigurationError: The request cannot be sent.
+        """
+        self.url = base_url.rstrip("/") + _protocol.CHAT_PATH
+        """Where the request goes."""
+        self._where = f"POST {self.url}"
+        self._streaming = bool(body.get("stream"))
+        self._body = body
+        self._content = _protocol.encode(body)
+        self._headers = _headers(headers, key)
+        self._secret = _secret_pattern(self._headers["Authorization"])
+        self._timeout = timeout
+        self._max_retries = max_retries
+        self._failures = 0
+        self._response: httpx.Response | None = None
+        self._reader: _Reader | None = None
+
+    def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        """Build the request for the next try."""
+        self._response = self._reader = None
+        accept = "text/event-stream" if "stream" in self._body else "application/json"
+        return http.build_request(
+            "POST",
+            self.url,
+            content=self._content,
+            headers=merge_headers({"Accept": accept}, self._headers),
+            timeout=_timeout(http) if self._timeout is None else self._timeout,
+        )
+
+    def receive(self, response: httpx.Response) -> None:
+        """Take the head of an answer."""
+        self._response = response
+        if not response.is_success:
+            self._reader = _FailureReader(self, response)
+        elif not self._streaming:
+            self._reader = _WholeReader(self._where, as_event=False)
+
+    def feed(self, chunk: bytes) -> Iterator[Completion]:
+        """Yield what a piece of an answer's body completes."""
+        if self._reader is None:
+            # Neither the request nor the content type says for sure what this is.
+            whole = chunk.lstrip()[:1] in (b"{", b"[", b"<")
+            self._reader = (
+                _WholeReader(self._where, as_event=True)
+                if whole
+                else _protocol.StreamReader(self._where)
+            )
+        return self._reader.feed(chunk)
+
+    def close(self) -> Iterator[Completion]:
+        """Yield what the end of an answer's body completes."""
+        yield from self.feed(b"")
+        assert self._reader is not None
+        yield from self._reader.close()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the server has said that nothing more will come."""
+        return isinstance(self._reader, _protocol.StreamReader) and self._reader._done
+
+    def pause_after(self, error: APIError) -> float:
+        """Return the seconds to wait before the next try.
+
+        Raises:
+            APIError: The error itself, when there is to be no next try.
+        """
+        if self._give_up_streaming(error):
+            return 0.0
+        self._failures += 1
+        started = self._reader is not None and self._reader.started
+        if started or self._failures > self._max_retries or not _retry.should_retry(error):
+            raise error
+        return _retry.delay(error, self._failures)
+
+    def _give_up_streaming(self, error: APIError) -> bool:
+        # AI21's documentation says that tools cannot be streamed, its schema that they can.
+        refused = isinstance(error, BadRequestError | UnprocessableEntityError)
+        if not (refused and "tools" in self._body and "stream" in self._body):
+            return False
+        if "stream" not in error.detail.lower():
+            return False
+        logger.warning("%s does not stream tools; asking without streaming", self.url)
+        self._body = self._body.copy()
+        del self._body["stream"]
+        self._content = _protocol.encode(self._body)
+        return True
+
+    @contextmanager
+    def translating_errors(self) -> Iterator[None]:
+        """Turn httpx's errors into ours."""
+        try:
+            yield
+        except (ResponseFormatError, StreamInterruptedError) as error:
+            # A server may echo what it was sent.
+            error.args = (self._without_key(str(error)),)
+            error.detail, error.body = self._without_key(error.detail), None
+            if self._response is not None:
+                error.status_code = self._response.status_code
+            raise
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise ConfigurationError(f"base_url is not a URL: {error}") from error
+        except ImportError as error:
+            raise MissingExtraError(f"The proxy needs a further package: {error}") from error
+        except httpx.HTTPError as error:
+            cause = None if self._secret.search(str(error)) else error
+            reader = self._reader
+            if isinstance(reader, _FailureReader):
+                # The body was cut short; the status is known all the same.
+                raise reader.error() from cause
+            if reader is None or not reader.finished:
+                raise self._interruption(error) from cause
+
+    def status_error(self, response: httpx.Response, body: bytes) -> APIStatusError:
+        """Return the error for an answer with an error status, with the key taken out."""
+        headers = {name: self._without_key(text) for name, text in response.headers.items()}
+        headers.pop("content-encoding", None)
+        body = self._without_key(body.decode("utf-8", "replace")).encode()
+        status = response.status_code
+        model = self._body.get("model", "")
+        error = _protocol.error_from_response(self._where, status, headers, body, model)
+        request = httpx.Request("POST", self.url)
+        error.response = httpx.Response(status, headers=headers, content=body, request=request)
+        return error
+
+    def _without_key(self, text: str) -> str:
+        return self._secret.sub("**********", text)
+
+    def _interruption(self, error: httpx.HTTPError) -> APIError:
+        words = _protocol.quote(self._without_key(str(error))) or type(error).__name__
+        if isinstance(error, httpx.TimeoutException):
+            return APITimeoutError(
+                f"{self._where} timed out ({_what_timed_out(error)}). Raise timeout, or try again"
+            )
+        if isinstance(error, httpx.DecodingError):
+            return StreamInterruptedError(f"{self._where} sent a damaged answer: {words}")
+        if self._reader is not None and self._reader.started:
+            return StreamInterruptedError(
+                f"The stream from {self._where} broke off: {words}. The answer is incomplete"
+            )
+        return APIConnectionError(
+            f"{self._where} failed: {words}. Check base_url, the network and any proxy"
+        )
+
+
+class _WholeReader:
+    """Reads an answer that is not a stream, even where one was asked for."""
+
+    def __init__(self, where: str, as_event: bool) -> None:
+        self.started = self.finished = False
+        self._where = where
+        self._as_event = as_event
+        self._body: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> Iterator[Completion]:
+        self._body.append(chunk)
+        return iter(())
+
+    def close(self) -> Iterator[Completion]:
+        completion = _protocol.read_completion(b"".join(self._body), self._where)
+        self.started = self.finished = True
+        yield _protocol.as_event(completion) if self._as_event else completion
+
+
+class _FailureReader:
+    """Reads an answer with an error status."""
+
+    LONGEST_BODY = 1_000_000
+
+    def __init__(self, call: Call, response: httpx.Response) -> None:
+        self.started = self.finished = False
+        self._call = call
+        self._response = response
+        self._body = b""
+
+    def feed(self, chunk: bytes) -> Iterator[Completion]:
+        self._body += chunk
+        if len(self._body) > self.LONGEST_BODY:
+            raise self.error()
+        return iter(())
+
+    def close(self) -> Iterator[Completion]:
+        raise self.error()
+
+    def error(self) -> APIStatusError:
+        return self._call.status_error(self._response, self._body)
+
+
+_Reader: TypeAlias = _protocol.StreamReader | _WholeReader | _FailureReader
+
+
+def merge_headers(*given: Mapping[str, str] | None) -> dict[str, str]:
+    """Return all headers; of those with the same name, in whatever case, the last one counts."""
+    named = {name.lower(): (name, text) for more in given for name, text in (more or {}).items()}
+    return dict(named.values())
+
+
+def _headers(given: Mapping[str, str], key: str) -> dict[str, str]:
+    for name, text in given.items():
+        if not (_HEADER_NAME.fullmatch(name) and text.isascii() and text.isprintable()):
+            raise ConfigurationError(f"The header {name!r} holds characters that none may hold")
+    ours = {
+        "Content-Type": "application/json",
+        "User-Agent": _USER_AGENT,
+        "Authorization": f"Bearer {key}",
+    }
+    return merge_headers(ours, given)
+
+
+def _secret_pattern(authorization: str) -> re.Pattern[str]:
+    secret = authorization.split(" ")[-1]
+    exactly = re.escape(secret)
+    if len(secret) < 10:
+        # A key as short as "test" is found in many a word; by itself it is the key.
+        return re.compile(rf"(?<!\w){exactly}(?!\w)" if secret else r"\A\Z")
+    # What ends in an ellipsis may have been shortened in the middle of the key.
+    return re.compile(rf"{exactly}|{re.escape(secret[:8])}\S*(?=…)")
+
+
+def _timeout(http: httpx.Client | httpx.AsyncClient) -> httpx.Timeout:
+    # Nobody who passes a client for its certificates wants httpx's 5 seconds with it.
+    return DEFAULT_TIMEOUT if http.timeout == _HTTPX_TIMEOUT else http.timeout
+
+
+def _what_timed_out(error: httpx.TimeoutException) -> str:
+    if isinstance(error, httpx.ConnectTimeout):
+        return "connecting"
+    return "waiting for a free connection" if isinstance(error, httpx.PoolTimeout) else "no data"

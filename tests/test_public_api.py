@@ -1,0 +1,65 @@
+"""What `ai21_chains` exports, and that importing it costs nothing."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ai21_chains
+
+PUBLIC = [
+    "AI21Error",
+    "ChatAI21",
+    "Citation",
+    "Emulator",
+    "GroundedAnswer",
+    "RejectedQuote",
+    "__version__",
+    "create_grounded_qa_chain",
+    "load_documents",
+    "verify_quote",
+]
+
+
+def test_the_public_names_are_these() -> None:
+    assert ai21_chains.__all__ == PUBLIC
+    assert dir(ai21_chains) == PUBLIC
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_each_public_name_is_there_and_documented(name: str) -> None:
+    value = getattr(ai21_chains, name)
+
+    assert value.__doc__
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'ChatGPT'"):
+        _ = ai21_chains.ChatGPT
+
+
+def test_the_package_imports_nothing_until_a_name_is_used() -> None:
+    code = "import sys, ai21_chains; print([m for m in sys.modules if m.startswith('langchain')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_chat_model_loads_no_optional_dependency_and_no_emulator() -> None:
+    heavy = {"typer", "pypdfium2", "rapidfuzz", "ai21_chains.emulator", "ai21_chains.cli"}
+    code = f"import sys; from ai21_chains import ChatAI21; print([*{heavy} & sys.modules.keys()])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_package_is_typed() -> None:
+    assert (Path(ai21_chains.__file__).parent / "py.typed").exists()
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    distribution = importlib.import_module("importlib.metadata").version("ai21-chains")
+
+    assert distribution == ai21_chains.__version__
