@@ -44,7 +44,7 @@ MAX_PARTS = 12
 MIN_SKIP, MAX_SKIP = 200, 1_000
 """Characters that an ellipsis may always, and may at most, stand for."""
 MIN_TOKENS = 4
-MIN_PIECE, MAX_PIECES = 3, 200
+MIN_PIECE, MAX_PIECES = 3, 48
 MAX_ANCHORS = 100
 MAX_CANDIDATES = 8
 MIN_SHARE = 0.25
@@ -288,7 +288,8 @@ def _anchors(normal: str, quote: Quote) -> Iterator[tuple[int, int]]:
     """
     for size in (max(MIN_PIECE, -(-len(quote.tokens) // 4)), MIN_PIECE):
         votes: dict[int, tuple[int, int, int]] = {}
-        for first in range(0, len(quote.tokens), size)[:MAX_PIECES]:
+        pieces = range(0, len(quote.tokens), size)
+        for first in pieces[:: 1 + len(pieces) // MAX_PIECES]:
             piece = quote.tokens[first : first + size]
             start, end = piece[0].start, piece[-1].end
             for at in islice(_occurrences(normal, quote.normal[start:end]), MAX_ANCHORS):

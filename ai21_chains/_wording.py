@@ -17,7 +17,7 @@ Alteration = Literal["altered_number", "altered_negation", "altered_word"]
 _TOKEN = re.compile(
     r"[^\W\d_]+(?:'[^\W\d_]+)*"  # words, with apostrophes inside
     r"|\d+(?:[.,:/]\d+)*"  # numbers, amounts, dates, times
-    r"|[%$&+=<>]|(?<![\w.])-(?=\d)"  # signs that carry meaning
+    r"|[%$&]|[+=<>](?=\s?\d)|(?<![\w.])-(?=\d)"  # signs that carry meaning
     r"|\*{3,}|(?<=\[)\*+(?=\])"  # what was blacked out
     # Whatever else is no punctuation: vowel signs, symbols, pictures.
     r"|[^\w\s\x00-\xa0\xab\xb7\xbb\u2010-\u205e\u25a0-\u25ff\u3000-\u303f]"

@@ -171,9 +171,10 @@ class PreparedDocuments:
 
     def verify(self, quote: str, *, claimed: int | None = None) -> Citation | RejectedQuote:
         """Do what `verify_quote` does."""
-        for name, value, kinds in (("quote", quote, str), ("claimed", claimed, int | None)):
-            if not isinstance(value, kinds):
-                raise TypeError(f"{name} must be {kinds}, not {_kind(value)}")
+        if not isinstance(quote, str):
+            raise TypeError(f"quote must be str, not {_kind(quote)}")
+        if not isinstance(claimed, int | None):
+            raise TypeError(f"claimed must be int or None, not {_kind(claimed)}")
         return _verify(quote, self, claimed)
 
 

@@ -108,12 +108,11 @@ def best(
         or not _answers(question, documents, titles, passages)
     ):
         return []
-    first, *others = passages[:most]
-    least = NEAR_BEST * first.score
-    shown = [passage for passage in others if passage.score >= least]
+    least = NEAR_BEST * passages[0].score
+    shown = [passage for passage in passages[:most] if passage.score >= least]
     if _FIGURE_WANTED.search(question):
-        shown = [passage for passage in shown if _has_figure(documents, passage)]
-    return [first, *shown]
+        return [passage for passage in shown if _has_figure(documents, passage)] or shown[:1]
+    return shown
 
 
 class _Weights:

@@ -45,13 +45,10 @@ _ENDINGS = tuple(
     for pattern, replacement in (
         (r"ies$", "y"),
         (r"(?<![sui])s$", ""),
-        (
-            r"(?<=\w{3})(?:ization|ational|fulness|ousness|iveness|ation|ment|ness|ing|ion|ive|ed|er"
-            r"|or|ly|al)$",
-            "",
-        ),
+        (r"(?<=\w{3})(?:fulness|ousness|iveness|ment|ness|ing|ion|ive|ed|er|or|ly|al)$", ""),
         (r"(?<=\w\w)([^lsz])\1$", r"\1"),  # planned, plan
         (r"(?<=\w{3})[ey]$", ""),
+        (r"(?<=\w{3})at$", ""),  # terminate, termination; limitation, limit
     )
 )
 
@@ -149,6 +146,7 @@ def _is_heading(block: str) -> bool:
         and len(line.split()) <= 10
         and line[-1] not in ".!?:;,|。！？"
         and not _BLOCK_START.match(line)
+        and not _END.search(line)
         and line[:1].upper() == line[:1]
     )
 

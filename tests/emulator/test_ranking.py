@@ -85,6 +85,8 @@ def test_a_quote_is_shown_without_its_marks(quote, shown):
         ("planned", "plan"),
         ("cities", "city"),
         ("operation", "operating"),
+        ("termination", "terminate"),
+        ("limitation", "limit"),
         ("licensed", "license"),
         ("1,000", "1000"),
     ],
@@ -99,7 +101,7 @@ def test_short_and_foreign_words_stay_as_they_are(word):
 
 
 def test_words_are_stems_without_stop_words():
-    assert words("What is the price of 1,000 apples?") == ["price", "1000", "appl"]
+    assert words("What is the price of 1,000 apples?") == ["pric", "1000", "appl"]
 
 
 CAT = (
@@ -191,10 +193,10 @@ def test_passages_are_pieces_of_their_documents_in_falling_order(question, docum
 
 
 def test_a_document_of_300_kilobytes_is_read_in_well_under_a_second():
-    filler = "".join(f"Clause {n} of the agreement binds party {n % 7}. " for n in range(7000))
+    filler = "".join(f"Clause {n} of the agreement binds party {n % 7}. " for n in range(3300))
     text = f"{filler}The termination fee is 90 dollars. {filler}"
     began = time.perf_counter()
     (first, *_) = best("How high is the termination fee?", [text])
 
-    assert time.perf_counter() - began < 2  # five times what it takes, for slow machines
+    assert time.perf_counter() - began < 2  # several times what it takes, for slow machines
     assert text[first.start : first.end] == "The termination fee is 90 dollars."
