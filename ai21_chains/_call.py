@@ -74,7 +74,7 @@ class Call:
         self._body = body
         self._content = _protocol.encode(body)
         self._headers = _headers(headers, key)
-        self._secret = _secret_pattern(self._headers["Authorization"])
+        self._secret = _secret_pattern(httpx.Headers(self._headers)["authorization"])
         self._timeout = timeout
         self._max_retries = max_retries
         self._failures = 0

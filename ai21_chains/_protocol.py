@@ -345,17 +345,23 @@ def _problem(choices: object, part: str) -> str:
         return f"choices is {_kind(choices)}, not a list"
     for number, choice in enumerate(choices):
         place = f"choices[{number}]"
-        if not isinstance(choice, dict) or not isinstance(choice.get(part), dict):
-            given = choice.get(part) if isinstance(choice, dict) else choice
-            return f"{place}.{part} is {_kind(given)}, not an object"
-        if problem := _wrong_type(choice, _CHOICE) or _wrong_type(choice[part], _MESSAGE):
+        message = choice.get(part) if isinstance(choice, dict) else choice
+        if not isinstance(message, dict):
+            return f"{place}.{part} is {_kind(message)}, not an object"
+        if problem := _wrong_type(choice, _CHOICE):
             return f"{place}{problem}"
-        for at, call in enumerate(choice[part].get("tool_calls") or ()):
-            function = (call.get("function") or {}) if isinstance(call, dict) else None
-            if not isinstance(function, dict):
-                return f"{place}.tool_calls[{at}] is not a function call"
-            if problem := _wrong_type(call, _CALL) or _wrong_type(function, _FUNCTION):
-                return f"{place}.tool_calls[{at}]{problem}"
+        if problem := _wrong_type(message, _MESSAGE) or _call_problem(message):
+            return f"{place}.{part}{problem}"
+    return ""
+
+
+def _call_problem(message: JSONObject) -> str:
+    for number, call in enumerate(message.get("tool_calls") or ()):
+        function = (call.get("function") or {}) if isinstance(call, dict) else None
+        if not isinstance(function, dict):
+            return f".tool_calls[{number}] is not a function call"
+        if problem := _wrong_type(call, _CALL) or _wrong_type(function, _FUNCTION):
+            return f".tool_calls[{number}]{problem}"
     return ""
 
 

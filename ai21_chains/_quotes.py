@@ -1,32 +1,22 @@
-"""The stages that find a quote in one text, from the strictest to the most lenient.
+"""Find a quote in one text, character by character or in another spelling.
 
-Every stage is a function from a source and a quote to findings: `Hit` for a place where the
-source says it, `Miss` for a place that comes near but says something else. Nothing here knows
-about documents, models or numbering.
+A stage of the search is a function from a source and a quote to findings: `Hit` for a place where
+the source says it, `Miss` for a place that comes near but says something else. The stages for
+quotes that differ in more than spelling are in `_approximate`.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Literal
 
 from ai21_chains._normalize import NormalText, fold_char, normalize
-from ai21_chains._wording import (
-    MAX_ABBREVIATION,
-    Token,
-    align,
-    could_be_slip,
-    count_english,
-    dropped_negation,
-    judge,
-    looks_english,
-    tokenize,
-)
+from ai21_chains._wording import Token, count_english, looks_english, tokenize
 
 Match = Literal["exact", "normalized", "elided", "fuzzy"]
 Reason = Literal[
@@ -40,22 +30,10 @@ MAX_LENGTH = 20_000
 """Characters above which a quote is searched only as it stands."""
 MAX_OCCURRENCES = 1_000
 """Occurrences in one text after which counting stops."""
-MAX_PARTS = 12
-MIN_SKIP, MAX_SKIP = 200, 1_000
-"""Characters that an ellipsis may always, and may at most, stand for."""
-MIN_TOKENS = 4
-MIN_PIECE, MAX_PIECES = 3, 48
-MAX_ANCHORS = 100
-MAX_CANDIDATES = 8
-MIN_SHARE = 0.25
-MIN_SCORE = 0.9
-BUCKET = 32
 SAMPLE = 10_000
 """Characters before and after the middle of a text that tell its language."""
-MAX_FRAGMENT = 2
-"""Letters of a rest of a word ("th", "o") that is no word, though it may stand in the source."""
 
-_PUNCTUATION = " .,;:!?\"')]"
+PUNCTUATION = " .,;:!?\"')]"
 _ELLIPSIS = re.compile(r"[\[(<{]\s*(?:\.(?:\s?\.){2,}|omitted|snip)\s*[\])>}]|\.(?:\s?\.){2,}")
 _OUTER = " \t\r\n\v\f\"'“”„‟«»‘’‚‹›`"
 _CONTEXT = 16
@@ -120,7 +98,7 @@ class Source:
         return any(
             not text[at - 1 : at].isalpha()
             and not text[at + len(word) : at + len(word) + 1].isalpha()
-            for at in _occurrences(text, word)
+            for at in occurrences(text, word)
         )
 
 
@@ -132,8 +110,8 @@ class Quote:
 
     @cached_property
     def spellings(self) -> list[str]:
-        """The quote as it stands, and without surrounding quotation marks and white-space."""
-        return list(dict.fromkeys((self.text, self.text.strip(_OUTER))))
+        """The quote without white-space around it, then without quotation marks as well."""
+        return list(dict.fromkeys((self.text.strip(), self.text.strip(_OUTER))))
 
     @cached_property
     def normal(self) -> str:
@@ -144,7 +122,7 @@ class Quote:
     def parts(self) -> list[str]:
         """The parts in normal form between ellipses; empty when there is no ellipsis."""
         parts = _ELLIPSIS.split(self.normal)
-        kept = [part.strip(_PUNCTUATION) for part in parts]
+        kept = [part.strip(PUNCTUATION) for part in parts]
         return [part for part in kept if part] if len(parts) > 1 else []
 
     @cached_property
@@ -166,13 +144,6 @@ class Quote:
             return "not_found"
         return "too_short" if len(self.normal) < MIN_LENGTH else None
 
-    def stages(self) -> Iterator[Stage]:
-        """Yield the stages to try, in order."""
-        if self.defect != "empty":
-            yield find_exact
-        if not self.defect:
-            yield from (find_normalized, find_elided, find_fuzzy)
-
 
 Stage = Callable[[Source, Quote], Iterator[Hit | Miss]]
 
@@ -180,197 +151,67 @@ Stage = Callable[[Source, Quote], Iterator[Hit | Miss]]
 def find_exact(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
     """Find the quote character by character."""
     for spelling in quote.spellings:
-        found = False
-        for start in _occurrences(source.text, spelling):
-            found = True
-            yield _bounded(source.text, start, start + len(spelling), "exact")
-        if found:
+        places = occurrences(source.text, spelling)
+        if len(spelling) < MIN_LENGTH and spelling.isascii():
+            places = iter(_whole_words(source.text, spelling) or list(islice(places, 1)))
+        spans = ((at, at + len(spelling)) for at in places)
+        findings = _findings(source.text, spans, "exact")
+        if findings:
+            yield from findings
             return
 
 
 def find_normalized(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
     """Find the quote in normal form, then without its closing punctuation."""
     normal = source.normal
-    for needle in dict.fromkeys((quote.normal, quote.normal.rstrip(_PUNCTUATION))):
-        found = False
-        for at in _occurrences(normal.text, needle):
-            found = True
-            yield _bounded(source.text, *normal.span(at, at + len(needle)), "normalized")
-        if found:
+    for needle in dict.fromkeys((quote.normal, quote.normal.rstrip(PUNCTUATION))):
+        spans = (normal.span(at, at + len(needle)) for at in occurrences(normal.text, needle))
+        findings = _findings(source.text, spans, "normalized")
+        if findings:
+            yield from findings
             return
 
 
-def find_elided(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
-    """Find the parts of a quote around its ellipses, in order and close together."""
-    parts = quote.parts
-    if not 1 <= len(parts) <= MAX_PARTS or max(map(len, parts)) < MIN_LENGTH:
-        return
-    anchor = max(range(len(parts)), key=lambda index: len(parts[index]))
-    normal = source.normal.text
-    found: dict[tuple[int, int], Hit | Miss] = {}
-    for at in islice(_occurrences(normal, parts[anchor]), MAX_ANCHORS):
-        spans = [(at, at + len(parts[anchor]))]
-        if _grow(source, spans, parts[:anchor], parts[anchor + 1 :]):
-            found.setdefault((spans[0][0], spans[-1][1]), _judge_parts(source, spans))
-    # The reading that skips least is the likeliest.
-    yield from sorted(found.values(), key=lambda finding: finding.end - finding.start)
+def _whole_words(text: str, word: str) -> list[int]:
+    """Return where a short word stands, without the thousands of places inside other words."""
+    edge = "[a-zA-Z0-9]"
+    escaped = re.escape(word)
+    after = f"(?!{edge})" if word[-1].isalnum() else ""
+    before = f"(?<!{edge}{escaped})" if word[0].isalnum() else ""
+    return [found.start() for found in re.finditer(escaped + after + before, text)]
 
 
-def _grow(
-    source: Source, spans: list[tuple[int, int]], before: list[str], after: list[str]
-) -> bool:
-    """Add the nearest place of every part before and after `spans`; tell whether all have one."""
-    for part in reversed(before):
-        neighbour = spans[0]
-        reach = _reach(part, neighbour)
-        span = _nearest(source, part, max(0, neighbour[0] - reach - len(part)), neighbour[0], -1)
-        if span is None:
-            return False
-        spans.insert(0, span)
-    for part in after:
-        neighbour = spans[-1]
-        reach = _reach(part, neighbour)
-        span = _nearest(source, part, neighbour[1], neighbour[1] + reach + len(part), 1)
-        if span is None:
-            return False
-        spans.append(span)
-    return True
+def _findings(text: str, spans: Iterable[tuple[int, int]], match: Match) -> Sequence[Hit | Miss]:
+    """Return the first hits among the spans, or when there is none the first miss."""
+    hits: list[Hit] = []
+    first: tuple[int, int] | None = None
+    for start, end in spans:
+        first = first or (start, end)
+        if not (cuts_word(text, start) or cuts_word(text, end)):
+            hits.append(Hit(start, end, match))
+            if len(hits) == MAX_OCCURRENCES:
+                break
+    if hits or first is None:
+        return hits
+    return [cut_miss(text, *first)]
 
 
-def _reach(part: str, neighbour: tuple[int, int]) -> int:
-    """Return how many characters an ellipsis may skip: the shorter its sides, the fewer."""
-    shorter = min(len(part), neighbour[1] - neighbour[0])
-    return min(MAX_SKIP, max(MIN_SKIP, 5 * shorter))
-
-
-def _nearest(source: Source, part: str, start: int, end: int, step: int) -> tuple[int, int] | None:
-    """Return the first (or with step -1, the last) span of `part` in a stretch of the source."""
-    window = source.normal.text[start:end]
-    places = [start + at for at in _occurrences(window, part)]
-    for at in places[::step]:
-        if not any(cuts_word(source.text, o) for o in source.normal.span(at, at + len(part))):
-            return at, at + len(part)
-    return None
-
-
-def _judge_parts(source: Source, spans: list[tuple[int, int]]) -> Hit | Miss:
-    start, end = source.normal.span(spans[0][0], spans[-1][1])
-    whole = _bounded(source.text, start, end, "elided")
-    if isinstance(whole, Miss):
-        return whole
-    for (_, left), (right, _) in pairwise(spans):
-        skipped = source.normal.text[left:right]
-        if dropped_negation(skipped):
-            detail = f'the ellipsis drops "{skipped.strip()}"'
-            return Miss(start, end, "altered_negation", detail, 1.0)
-    return whole
-
-
-def find_fuzzy(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
-    """Find the quote with typing slips, spacing, punctuation and light words changed."""
-    if len(quote.tokens) < MIN_TOKENS:
-        return
-    found: dict[tuple[int, int], Hit | Miss] = {}
-    for token, at in _anchors(source.normal.text, quote):
-        finding = _compare(source, quote, token, at)
-        if finding is not None:
-            known = found.setdefault((finding.start, finding.end), finding)
-            if isinstance(known, Miss):
-                found[known.start, known.end] = finding
-    yield from found.values()
-
-
-def _anchors(normal: str, quote: Quote) -> Iterator[tuple[int, int]]:
-    """Yield places to compare: a token of the quote, and where it stands in the source.
-
-    One slip spoils one of four pieces of the quote; the other three stand in the source as they
-    are. Only when there are more slips are shorter pieces needed.
-    """
-    for size in (max(MIN_PIECE, -(-len(quote.tokens) // 4)), MIN_PIECE):
-        votes: dict[int, tuple[int, int, int]] = {}
-        pieces = range(0, len(quote.tokens), size)
-        for first in pieces[:: 1 + len(pieces) // MAX_PIECES]:
-            piece = quote.tokens[first : first + size]
-            start, end = piece[0].start, piece[-1].end
-            for at in islice(_occurrences(normal, quote.normal[start:end]), MAX_ANCHORS):
-                place = (at - start) // BUCKET
-                count = votes.get(place, (0, 0, 0))[0]
-                votes[place] = (count + len(piece), first, at)
-        best = sorted(votes.values(), reverse=True)[:MAX_CANDIDATES]
-        for count, first, at in best:
-            if count >= MIN_SHARE * len(quote.tokens):
-                yield first, at
-        if best and best[0][0] >= len(quote.tokens) / 2:
-            return
-
-
-def _compare(source: Source, quote: Quote, first: int, at: int) -> Hit | Miss | None:
-    """Compare the quote with the source so that the quote's token `first` stands at `at`."""
-    normal = source.normal
-    slack = len(quote.normal) // 8 + 40
-    before, after = quote.tokens[:first], quote.tokens[first:]
-    left = tokenize(normal.text, max(0, at - quote.tokens[first].start - slack), at)
-    right = tokenize(normal.text, at, at + len(quote.normal) + slack)
-    backward = align(before[::-1], left[::-1])
-    forward = align(after, right)
-    if backward is None or forward is None:
-        return None
-    begin = left[len(left) - backward[1]] if backward[1] else right[0]
-    last = right[forward[1] - 1] if forward[1] else left[-1]
-    start, end = normal.span(begin.start, last.end)
-    differences = [d.reversed() for d in reversed(backward[0])] + forward[0]
-    score = max(0.0, 1 - sum(d.size for d in differences) / len(quote.normal))
-    altered = judge(
-        differences,
-        quote.has_english and source.english,
-        _slip_test(source, begin.start, last.end),
-    )
-    if altered:
-        return Miss(start, end, altered[0], altered[1], score)
-    if score < MIN_SCORE:
-        return Miss(start, end, "altered_word", "too much of it differs", score)
-    finding = _bounded(source.text, start, end, "fuzzy")
-    return Hit(start, end, "fuzzy", score) if isinstance(finding, Hit) else finding
-
-
-def _slip_test(source: Source, start: int, end: int) -> Callable[[str, Token], bool]:
-    """Return the test for typing slips in the normal span `[start, end)`."""
-    normal = source.normal
-    passage = source.text[slice(*normal.span(start, end))]
-    capitals = sum(map(str.isupper, passage)) > sum(map(str.islower, passage))
-
-    def is_slip(word: str, token: Token) -> bool:
-        original = source.text[slice(*normal.span(token.start, token.end))]
-        # Abbreviations that are one letter apart are other things: LLC and LLP, USDT and USDC.
-        if original.isupper() and not capitals and len(original) <= MAX_ABBREVIATION:
-            return False
-        # A word that the source itself uses was hardly mistyped: it was put for another.
-        fragment = len(word) <= MAX_FRAGMENT
-        return could_be_slip(word, token.text) and (fragment or not source.uses(word))
-
-    return is_slip
-
-
-def _occurrences(text: str, needle: str) -> Iterator[int]:
+def occurrences(text: str, needle: str) -> Iterator[int]:
     at = text.find(needle) if needle else -1
     while at >= 0:
         yield at
         at = text.find(needle, at + len(needle))
 
 
-def _bounded(text: str, start: int, end: int, match: Match) -> Hit | Miss:
-    """Return a hit, or a miss when the span begins or ends inside a word or a number."""
-    cuts = [at for at in (start, end) if cuts_word(text, at)]
-    if not cuts:
-        return Hit(start, end, match)
-    outer_start, outer_end = start, end
-    while outer_start > 0 and not text[outer_start - 1].isspace():
-        outer_start -= 1
-    while outer_end < len(text) and not text[outer_end].isspace():
-        outer_end += 1
-    number = any(map(str.isdigit, "".join(text[max(0, at - 2) : at + 2] for at in cuts)))
-    reason: Reason = "altered_number" if number else "inside_word"
-    return Miss(outer_start, outer_end, reason, "", 1.0)
+def cut_miss(text: str, start: int, end: int) -> Miss:
+    """Return the miss for a span that begins or ends inside a word or a number."""
+    edges = [text[max(0, at - 2) : at + 2] for at in (start, end) if cuts_word(text, at)]
+    number = any(map(str.isdigit, "".join(edges)))
+    while start > 0 and not text[start - 1].isspace():
+        start -= 1
+    while end < len(text) and not text[end].isspace():
+        end += 1
+    return Miss(start, end, "altered_number" if number else "inside_word", "", 1.0)
 
 
 def cuts_word(text: str, at: int) -> bool:
@@ -379,6 +220,15 @@ def cuts_word(text: str, at: int) -> bool:
     >>> cuts_word("150 days", 1), cuts_word("unlawful", 2), cuts_word("the end", 3)
     (True, True, False)
     """
+    before, after = text[max(0, at - 1) : at], text[at : at + 1]
+    if (before + after).isascii():
+        # Nearly all cuts are plain ones; the rest of this function is 20 times slower.
+        if before.isalnum() and after.isalnum():
+            return True
+        if (before == " " and text[at - 2 : at - 1].isalnum()) or (
+            after == " " and before.isalnum()
+        ):
+            return False
     left, right = text[max(0, at - _CONTEXT) : at], text[at : at + _CONTEXT]
     if not left or not right:
         return False

@@ -65,7 +65,8 @@ _MEANINGFUL = _words(
     recipient"""
 )
 _COMMON = _words(
-    """hall losing tile title deferred referred a an the it its he his she her him they them
+    """hereof thereof hall losing tile title deferred referred
+    a an the it its he his she her him they them
     their theirs we us our you your my me i this
     that these those there here then thus so such as at is are was were be been being am do does
     did done has have had who whom whose which what when where why how own out up off down per
@@ -114,9 +115,12 @@ class Difference:
     @property
     def size(self) -> int:
         """Characters that differ, about: of two spellings of a word, one."""
-        if len(self.quote) == len(self.source):
-            return sum(_one_or_all(a, b) for a, b in zip(self.quote, self.source, strict=True))
-        return abs(len(_joined(self.quote)) - len(_joined(self.source)))
+        ours, theirs = _joined(self.quote), _joined(self.source)
+        if ours == theirs:
+            return 0
+        if len(self.quote) != len(self.source):
+            return max(len(ours), len(theirs))
+        return sum(_one_or_all(a, b) for a, b in zip(self.quote, self.source, strict=True))
 
     def reversed(self) -> Difference:
         """Return the difference for both texts read in the other direction."""
@@ -255,7 +259,7 @@ def _is_inflection(word: str, source: str) -> bool:
     A last letter that is missing makes a word of few words: only plurals and past tenses.
     """
     if word[:-1] in (source, source[:-1]) and word[-1] != source[-1]:
-        return word[-1] in "sdrn" and (word[:-1] == source or source[-1] in "sdrn")
+        return word[-1] in "sdrny" and (word[:-1] == source or source[-1] in "sdrny")
     return word == source[:-1] and source[-1] in "sd" and not source.endswith("ss")
 
 

@@ -6,11 +6,10 @@ and what an answer means in `_messages`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput, ModelProfile
@@ -20,39 +19,21 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
-from langchain_core.utils import secret_from_env
 from langchain_core.utils.function_calling import convert_to_json_schema
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
 from ai21_chains import _content_blocks as _content_blocks  # registers the translator
 from ai21_chains import _options
 from ai21_chains._catalog import CONTEXT_TOKENS, LIVE, OUTPUT_TOKENS
+from ai21_chains._component import ADDRESSES as ADDRESSES
+from ai21_chains._component import TRANSPORT, AI21Component, client_for
 from ai21_chains._messages import PROVIDER, ChunkReader, generations
 from ai21_chains._request import build, format_tool_choice, format_tools
 from ai21_chains._structured import StructuredOutputParser
 from ai21_chains._tokens import TokenEstimate, count_request
-from ai21_chains._version import __version__
 from ai21_chains._wire import ChatRequest, Completion
-from ai21_chains.client import STUDIO, AI21Client, AsyncHTTPClient, HTTPClient
+from ai21_chains.client import AI21Client
 from ai21_chains.errors import ConfigurationError
-
-ADDRESSES = ("AI21_API_HOST", "AI21_API_BASE", "AI21_API_URL")
-"""Environment variables for `base_url`: those of AI21's SDK, LiteLLM and langchain-ai21."""
-
-_TRANSPORT = frozenset(
-    {
-        "api_key",
-        "base_url",
-        "timeout",
-        "max_retries",
-        "default_headers",
-        "extra_headers",
-        "proxy",
-        "http_client",
-        "http_async_client",
-    }
-)
-"""Options that decide how a request travels, not what is asked. Traces and caches ignore them."""
 
 
 class _Call(NamedTuple):
@@ -60,7 +41,7 @@ class _Call(NamedTuple):
     body: ChatRequest
 
 
-class ChatAI21(BaseChatModel):
+class ChatAI21(AI21Component, BaseChatModel):
     """AI21's chat models (Jamba), over `POST /chat/completions`.
 
     Every argument of the constructor from `model` to `http_async_client` can also be given for a
@@ -82,19 +63,6 @@ class ChatAI21(BaseChatModel):
 
     model: _options.Model = "jamba-mini"
     """Model id, such as `jamba-large` or a pinned `jamba-mini-2-2026-01`."""
-
-    api_key: _options.Key | None = Field(
-        default_factory=secret_from_env("AI21_API_KEY", default=None)
-    )
-    """API key: a string, or a callable without arguments, sync or async, that returns one and is
-    asked for each request. Default: the environment's `AI21_API_KEY`."""
-
-    base_url: _options.BaseURL = Field(
-        default_factory=lambda: next(filter(None, map(os.environ.get, ADDRESSES)), STUDIO),
-        validate_default=True,
-    )
-    """Address of the API. Default: the environment's `AI21_API_HOST`, `AI21_API_BASE` or
-    `AI21_API_URL`, else AI21 Studio."""
 
     temperature: _options.Temperature | None = None
     """Randomness, from 0 to 2. AI21's default is 0.4."""
@@ -129,44 +97,17 @@ class ChatAI21(BaseChatModel):
     streaming: bool = False
     """Whether `invoke` streams, too."""
 
-    timeout: _options.Seconds | None = None
-    """Seconds, or an `httpx.Timeout`, for connecting, sending and waiting; in a stream also the
-    longest silence between two chunks. Default: 300, and 10 for connecting."""
-
-    max_retries: _options.Retries = 2
-    """Further tries after one that failed with 408, 409, 425, 429, 5xx, or without an answer."""
-
-    default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
-    """Further headers of each request."""
-
-    proxy: str | None = Field(default=None, exclude=True, repr=False)
-    """URL of a proxy. Default: what the environment says (`HTTPS_PROXY`, `NO_PROXY`, …)."""
-
-    http_client: HTTPClient | None = Field(default=None, exclude=True, repr=False)
-    """An `httpx.Client` to use for sync calls. It is never closed here."""
-
-    http_async_client: AsyncHTTPClient | None = Field(default=None, exclude=True, repr=False)
-    """An `httpx.AsyncClient` to use for async calls. It is never closed here."""
-
     _tokens: TokenEstimate = PrivateAttr(default_factory=TokenEstimate)
 
-    model_config = ConfigDict(
-        arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True
-    )
-
-    if not TYPE_CHECKING:  # type checkers read the fields
-
-        def __init__(self, **arguments: Any) -> None:
-            try:
-                super().__init__(**_options.canonical(arguments))
-            except ValidationError as error:
-                name, fields = type(self).__name__, type(self).model_fields
-                raise _options.explain(error, name, fields) from None
-
     @model_validator(mode="after")
-    def _ai21_set_version(self) -> ChatAI21:
-        self._add_version("ai21-chains", __version__)
-        return self
+    def _check_profile_keys(self) -> ChatAI21:
+        # This takes the place of a check in the base class that costs more than all the rest of the
+        # constructor, and that our own profile does not need.
+        if self.profile == self._resolve_model_profile():
+            # Not given but found, it is to be found again for a copy with another model.
+            self.model_fields_set.discard("profile")
+            return self
+        return cast(ChatAI21, cast(Any, super())._check_profile_keys())
 
     # --- What LangChain asks about the model -------------------------------------------------
 
@@ -180,22 +121,14 @@ class ChatAI21(BaseChatModel):
         named = {name: getattr(self, name) for name in names}
         return {k: v for k, v in {**named, **self.model_kwargs}.items() if v is not None}
 
-    @property
-    def lc_secrets(self) -> dict[str, str]:
-        """Say which fields hold secrets, and where they are read from when the model is loaded."""
-        return {"api_key": "AI21_API_KEY"}
-
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """Say that the model can be dumped and loaded, without its key."""
-        return True
-
     def _get_invocation_params(
         self, stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
         return super()._get_invocation_params(stop=stop, **_without_transport(kwargs))
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        # Computed once and kept, it would not follow a setting that was changed since.
+        self.__dict__.pop("_serialized", None)
         return super()._get_llm_string(stop=stop, **_without_transport(kwargs))
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -325,24 +258,8 @@ class ChatAI21(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None, options: Mapping[str, Any]
     ) -> _Call:
         given = options if stop is None else {**options, "stop": stop}
-        own = {name: getattr(self, name) for name in _ASKED}
-        asked = cast(
-            _options.CallOptions, {**own, **_options.check_call(given, type(self).__name__)}
-        )
-        client = AI21Client(
-            base_url=asked.get("base_url", self.base_url),
-            api_key=asked.get("api_key", self.api_key),
-            timeout=asked.get("timeout", self.timeout),
-            max_retries=asked.get("max_retries", self.max_retries),
-            headers={
-                **(asked.get("default_headers", self.default_headers) or {}),
-                **(asked.get("extra_headers") or {}),
-            },
-            proxy=asked.get("proxy", self.proxy),
-            http_client=asked.get("http_client", self.http_client),
-            http_async_client=asked.get("http_async_client", self.http_async_client),
-        )
-        return _Call(client, build(messages, asked))
+        asked = self._asked(given)
+        return _Call(client_for(asked), build(messages, asked))
 
     def _result(self, body: ChatRequest, completion: Completion) -> ChatResult:
         made = generations(completion, body["model"])
@@ -463,36 +380,12 @@ class ChatAI21(BaseChatModel):
             [failed], exception_key="parsing_error"
         )
 
-    # --- Copies ------------------------------------------------------------------------------
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> ChatAI21:
-        """Copy the settings; http clients that were passed in are shared."""
-        clients = (self.http_client, self.http_async_client)
-        return super().__deepcopy__({**(memo or {}), **{id(client): client for client in clients}})
-
-    def __getstate__(self) -> dict[Any, Any]:
-        """Return the settings for pickling."""
-        if self.http_client or self.http_async_client:
-            raise ConfigurationError(
-                "A ChatAI21 with http_client or http_async_client cannot be pickled: connections "
-                "belong to one process. Make it where it is used"
-            )
-        return super().__getstate__()
-
-
-_ASKED = tuple(
-    name
-    for name in _options.CallOptions.__annotations__
-    if name in ChatAI21.model_fields and name not in _TRANSPORT
-)
-"""Options of the constructor that decide what is asked."""
-
 
 def _without_transport(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in options.items()
-        if _options.ALIASES.get(name, name) not in _TRANSPORT
+        if _options.ALIASES.get(name, name) not in TRANSPORT
     }
 
 

@@ -20,13 +20,22 @@ that the answer follows from it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, Literal
 
 from langchain_core.documents import Document
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai21_chains._quotes import MAX_OCCURRENCES, Hit, Miss, Quote, Reason, Source, Stage
+from ai21_chains._approximate import find_elided, find_fuzzy
+from ai21_chains._quotes import (
+    Hit,
+    Miss,
+    Quote,
+    Reason,
+    Source,
+    Stage,
+    find_exact,
+    find_normalized,
+)
 
 __all__ = ["Citation", "Passage", "PreparedDocuments", "RejectedQuote", "verify_quote"]
 
@@ -233,7 +242,7 @@ def _verify(
     quote = Quote(text)
     nearest: tuple[int, Miss] | None = None
     if prepared.documents:
-        for stage in quote.stages():
+        for stage in _stages(quote):
             found = list(_findings(stage, quote, prepared, claimed))
             hits = [(index, hit) for index, hit in found if isinstance(hit, Hit)]
             if hits:
@@ -243,13 +252,21 @@ def _verify(
     return _reject(quote, prepared, claimed, nearest)
 
 
+def _stages(quote: Quote) -> Iterator[Stage]:
+    """Yield the stages to try, in order, from the strictest to the most lenient."""
+    if quote.defect != "empty":
+        yield find_exact
+    if not quote.defect:
+        yield from (find_normalized, find_elided, find_fuzzy)
+
+
 def _findings(
     stage: Stage, quote: Quote, prepared: PreparedDocuments, claimed: int | None
 ) -> Iterator[tuple[int, Hit | Miss]]:
     """Yield what a stage finds in all documents, those of the claimed document first."""
     order = sorted(range(len(prepared)), key=lambda index: index != claimed)
     for index in order:
-        for finding in islice(stage(prepared.sources[index], quote), MAX_OCCURRENCES):
+        for finding in stage(prepared.sources[index], quote):
             yield index, finding
 
 

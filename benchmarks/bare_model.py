@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from canned_server import ANSWER, WORDS
+from contestants import RawHTTPX
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -26,10 +27,10 @@ class BareModel(BaseChatModel):
         return "bare"
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=_MESSAGE)])
+        return _result(_MESSAGE)
 
     async def _agenerate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=_MESSAGE)])
+        return _result(_MESSAGE)
 
     def _stream(
         self, messages: list[BaseMessage], *_: Any, **__: Any
@@ -43,26 +44,37 @@ class BareModel(BaseChatModel):
             yield chunk
 
 
-class BuildingModel(BareModel):
-    """Makes its messages and chunks when they are asked for, as every real model has to."""
+class RelayModel(BareModel):
+    """The smallest model that really asks: raw httpx below, a message for each answer above."""
+
+    _raw: RawHTTPX = PrivateAttr()
+
+    def relay(self, raw: RawHTTPX) -> RelayModel:
+        """Ask with this client."""
+        self._raw = raw
+        return self
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(content=ANSWER))])
+        return _result(AIMessage(content=self._raw.ask()))
 
     async def _agenerate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(content=ANSWER))])
+        return _result(AIMessage(content=await self._raw.aask()))
 
     def _stream(
         self, messages: list[BaseMessage], *_: Any, **__: Any
     ) -> Iterator[ChatGenerationChunk]:
-        for word in WORDS:
+        for word in self._raw.words():
             yield _chunk(word)
 
     async def _astream(
         self, messages: list[BaseMessage], *_: Any, **__: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        for word in WORDS:
+        async for word in self._raw.awords():
             yield _chunk(word)
+
+
+def _result(message: AIMessage) -> ChatResult:
+    return ChatResult(generations=[ChatGeneration(message=message)])
 
 
 _MESSAGE = AIMessage(content=ANSWER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 PROMPT = "When does the harbour open, and what is different on Sundays?"
@@ -14,8 +14,6 @@ KEY = "no-real-key"
 
 class Contestant:
     """A way to ask a chat model at one address. Asked from one thread or one event loop."""
-
-    chunks_ready = False
 
     def __init__(self, url: str) -> None:
         """Make the client or model; `url` is the address in front of `/chat/completions`."""
@@ -76,22 +74,31 @@ class RawHTTPX(Contestant):
         return str(sent.raise_for_status().json()["choices"][0]["message"]["content"])
 
     def stream(self) -> list[str]:
+        """Collect the words."""
+        return list(self.words())
+
+    async def astream(self) -> list[str]:
+        """Collect the words."""
+        return [word async for word in self.awords()]
+
+    def words(self) -> Iterator[str]:
         """Post, cut into lines, decode each event."""
-        pieces, rest = list[str](), b""
+        rest = b""
         body = {**self._body, "stream": True}
         with self._client().stream("POST", self._url, json=body) as response:
             for data in response.iter_bytes():
-                rest = _read_lines(rest + data, pieces)
-        return pieces
+                *lines, rest = (rest + data).split(b"\n")
+                yield from _words(lines)
 
-    async def astream(self) -> list[str]:
+    async def awords(self) -> AsyncIterator[str]:
         """Post, cut into lines, decode each event."""
-        pieces, rest = list[str](), b""
+        rest = b""
         body = {**self._body, "stream": True}
         async with self._aclient().stream("POST", self._url, json=body) as response:
             async for data in response.aiter_bytes():
-                rest = _read_lines(rest + data, pieces)
-        return pieces
+                *lines, rest = (rest + data).split(b"\n")
+                for word in _words(lines):
+                    yield word
 
     async def aclose(self) -> None:
         """Close the async client."""
@@ -109,14 +116,10 @@ class RawHTTPX(Contestant):
         return self._async
 
 
-def _read_lines(text: bytes, pieces: list[str]) -> bytes:
-    *lines, rest = text.split(b"\n")
-    for line in lines:
-        if line.startswith(b"data:") and line != b"data: [DONE]":
-            content = json.loads(line[5:])["choices"][0]["delta"].get("content")
-            if content:
-                pieces.append(content)
-    return rest
+def _words(lines: list[bytes]) -> list[str]:
+    found = [line[5:] for line in lines if line.startswith(b"data:") and line != b"data: [DONE]"]
+    deltas = [json.loads(data)["choices"][0]["delta"] for data in found]
+    return [delta["content"] for delta in deltas if delta.get("content")]
 
 
 class LangChainContestant(Contestant):
@@ -161,14 +164,19 @@ class BareLangChain(LangChainContestant):
         self.model.make_ready(streams)
 
 
-class BuildingLangChain(LangChainContestant):
-    """`langchain_core` with a model that makes its messages and chunks, of constant text."""
+class Relay(LangChainContestant):
+    """The smallest LangChain model on raw httpx: both floors in one process."""
 
     def make(self, url: str) -> Any:
-        """Return the model that makes its answers."""
-        from bare_model import BuildingModel
+        """Return the model."""
+        from bare_model import RelayModel
 
-        return BuildingModel()
+        self._raw = RawHTTPX(url)
+        return RelayModel().relay(self._raw)
+
+    async def aclose(self) -> None:
+        """Close the async client."""
+        await self._raw.aclose()
 
 
 class Ours(LangChainContestant):
@@ -239,12 +247,15 @@ class LiteLLM(Contestant):
 CONTESTANTS: dict[str, Callable[[str], Contestant]] = {
     "httpx": RawHTTPX,
     "langchain-core": BareLangChain,
-    "langchain-core, building": BuildingLangChain,
+    "both in one": Relay,
     "ai21-chains": Ours,
     "langchain-openai": LangChainOpenAI,
     "langchain-ai21": LangChainAI21,
     "litellm": LiteLLM,
 }
+
+ONE_LOOP = frozenset({"langchain-openai"})
+"""Who cannot be used in a second event loop: its async connections are kept for the process."""
 
 IMPORTS = {
     "floor": "import httpx; from langchain_core.language_models import BaseChatModel",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
 
-READY, BUILDING = "langchain-core", "langchain-core, building"
+HTTPX, CORE, BOTH = "httpx", "langchain-core", "both in one"
 OURS = "ai21-chains"
 
 
@@ -43,24 +43,23 @@ class Row:
     unit: str
     rounds: dict[str, list[float]] = field(default_factory=dict)
     ideal: float | None = None
-    floor: tuple[str, ...] = ("httpx", READY)
+    floor: tuple[str, ...] = (HTTPX, CORE)
 
     def add(self, contestant: str, value: float) -> None:
         """Add one round's figure."""
         self.rounds.setdefault(contestant, []).append(value)
 
-    def floors(self, core: str = READY) -> list[float]:
+    def floors(self) -> list[float]:
         """Return the floor of each round."""
         if self.ideal is not None:
             return [self.ideal] * max(map(len, self.rounds.values()), default=0)
-        names = [core if name == READY else name for name in self.floor]
-        columns = [self.rounds.get(name, []) for name in names]
+        columns = [self.rounds.get(name, []) for name in self.floor]
         return [sum(values) for values in zip(*columns, strict=False)]
 
-    def ratio(self, contestant: str, core: str = READY) -> Spread | None:
+    def ratio(self, contestant: str, floors: list[float]) -> Spread | None:
         """Return a contestant's ratio to the floor of the same round."""
         own = self.rounds.get(contestant, [])
-        ratios = [value / floor for value, floor in zip(own, self.floors(core), strict=False)]
+        ratios = [value / floor for value, floor in zip(own, floors, strict=False)]
         return Spread.of(ratios) if ratios else None
 
     def as_json(self) -> dict[str, Any]:
@@ -68,19 +67,20 @@ class Row:
         contestants = {}
         for name, values in self.rounds.items():
             summary: dict[str, Any] = {**Spread.of(values)._asdict(), "rounds": values}
-            for key, core in (("ratio", READY), ("ratio_to_building_floor", BUILDING)):
-                ratio = self.ratio(name, core)
+            against = {"ratio": self.floors(), "ratio_to_both": self.rounds.get(BOTH, [])}
+            for key, floors in against.items():
+                ratio = self.ratio(name, floors)
                 if ratio:
                     summary[key] = ratio._asdict()
             contestants[name] = summary
-        floors = {"floor": self.floors(), "building_floor": self.floors(BUILDING)}
-        shown = {key: Spread.of(values)._asdict() for key, values in floors.items() if values}
-        return {"name": self.name, "unit": self.unit, **shown, "contestants": contestants}
+        floors = self.floors()
+        floor = Spread.of(floors)._asdict() if floors else None
+        return {"name": self.name, "unit": self.unit, "floor": floor, "contestants": contestants}
 
 
 def table(rows: list[Row], peers: list[str]) -> str:
     """Return a Markdown table with a line for each row and a column for each peer."""
-    heads = ["What", "httpx", "core", "floor", f"**{OURS}**", "× floor", "× building floor", *peers]
+    heads = ["What", HTTPX, CORE, "floor", BOTH, f"**{OURS}**", "× floor", "× both", *peers]
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     lines += [_cells(row, peers) for row in rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
@@ -88,11 +88,12 @@ def table(rows: list[Row], peers: list[str]) -> str:
 
 def _cells(row: Row, peers: list[str]) -> list[str]:
     floors = row.floors()
-    ratios = [row.ratio(OURS), row.ratio(OURS, BUILDING)]
+    ratios = [row.ratio(OURS, floors), row.ratio(OURS, row.rounds.get(BOTH, []))]
     return [
         f"{row.name}, {row.unit}",
-        *(_median(row, name) for name in ("httpx", READY)),
+        *(_median(row, name) for name in (HTTPX, CORE)),
         _show(median(floors)) if floors else "–",
+        _median(row, BOTH),
         Spread.of(row.rounds[OURS]).show() if OURS in row.rounds else "–",
         *(ratio.show(" ×") if ratio else "–" for ratio in ratios),
         *(_against(row, peer) for peer in peers),
@@ -105,7 +106,7 @@ def _median(row: Row, contestant: str) -> str:
 
 
 def _against(row: Row, peer: str) -> str:
-    ratio = row.ratio(peer)
+    ratio = row.ratio(peer, row.floors())
     return _median(row, peer) + (f" ({_show(ratio.median)} ×)" if ratio else "")
 
 

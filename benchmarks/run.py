@@ -24,9 +24,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from contestants import IMPORTS
+from contestants import IMPORTS, ONE_LOOP
 from environments import PEERS, child_environment, peer_python, versions
-from report import BUILDING, OURS, READY, Row, table
+from report import BOTH, CORE, HTTPX, OURS, Row, table
 
 HERE = Path(__file__).parent
 LONGEST_ANSWER = 600
@@ -73,42 +73,45 @@ class Worker:
     """A contestant in a process of its own."""
 
     def __init__(self, name: str, python: str, environment: dict[str, str], folder: Path) -> None:
-        """Start the process."""
+        """Take note of how to start; the process starts with its first order."""
         self.name = name
-        self._process = subprocess.Popen(
-            [python, str(HERE / "worker.py"), name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(folder / f"{name}.log").open("w"),
-            env=environment,
-            cwd=folder,
-            text=True,
-        )
+        self._python, self._environment, self._folder = python, environment, folder
+        self._process: subprocess.Popen[str] | None = None
 
     def measure(self, task: Task, address: str) -> dict[str, float] | None:
         """Return the figures of one round, or None if the contestant failed or hangs."""
-        assert self._process.stdin
-        assert self._process.stdout
+        process = self._process = self._process or self._start()
+        assert process.stdin
+        assert process.stdout
         url = f"{address}{task.path}/studio/v1"
-        order = json.dumps({"what": task.what, "url": url, "count": task.count})
-        try:
-            self._process.stdin.write(order + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            return None
-        ready, _, _ = select.select([self._process.stdout], [], [], LONGEST_ANSWER)
-        line = self._process.stdout.readline() if ready else ""
+        process.stdin.write(json.dumps({"what": task.what, "url": url, "count": task.count}) + "\n")
+        process.stdin.flush()
+        ready, _, _ = select.select([process.stdout], [], [], LONGEST_ANSWER)
+        line = process.stdout.readline() if ready else ""
         if not line:
-            self.end()
             print(f"{self.name} failed at {task.name}", file=sys.stderr)
-            return None
-        figures: dict[str, float] = json.loads(line)
+        if not line or self.name in ONE_LOOP:
+            self.end()
+        figures: dict[str, float] | None = json.loads(line) if line else None
         return figures
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [self._python, str(HERE / "worker.py"), self.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(self._folder / f"{self.name}.log").open("a"),
+            env=self._environment,
+            cwd=self._folder,
+            text=True,
+        )
 
     def end(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.wait()
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
 
 def main() -> None:
@@ -121,7 +124,7 @@ def main() -> None:
         pythons = {peer: peer_python(peer, options.cache) for peer in options.peers}
         rows = _rows_of_imports(pythons, options.rounds, environment, folder)
         address = stack.enter_context(_server(environment))
-        names = ["httpx", READY, BUILDING, OURS, *options.peers]
+        names = [HTTPX, CORE, BOTH, OURS, *options.peers]
         workers = []
         for name in names:
             worker = Worker(name, pythons.get(name, sys.executable), environment, folder)

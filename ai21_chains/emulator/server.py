@@ -61,7 +61,7 @@ class Server:
         self._http = _HTTPServer(self._address, self.emulator)
         # The short poll only bounds how long `close` takes.
         self._thread = Thread(
-            target=self._http.serve_forever, args=(0.02,), name="ai21-emulator", daemon=True
+            target=self._http.serve_forever, args=(0.01,), name="ai21-emulator", daemon=True
         )
         self._thread.start()
         return self

@@ -32,6 +32,7 @@ _BLOCK_START = re.compile(
 _HEADING = re.compile(r"\s*\#{1,6}\s")
 _MARKS = re.compile(r"\s*(?:\#{1,6}|[-*+•‣◦▪–])\s+")
 _END = re.compile(r"[.!?…]+[\"')\]”’»]*(?: '')?(?=\s)|[。！？]+[」』”’]*|[.!?]+(?:\[\d+\])+(?=\s)")
+_INNER_END = re.compile(r"[a-z]{2}[.!?]\s")
 _CLAUSE_END = re.compile(r";(?:\s+(?:and|or))?(?=\s)")
 _ABBREVIATIONS = frozenset(
     """dr mr mrs ms prof st sr jr vs v no nos fig figs eq sec art inc corp co ltd llc dept est e.g
@@ -45,10 +46,13 @@ _ENDINGS = tuple(
     for pattern, replacement in (
         (r"ies$", "y"),
         (r"(?<![sui])s$", ""),
-        (r"(?<=\w{3})(?:fulness|ousness|iveness|ment|ness|ing|ion|ive|ed|er|or|ly|al)$", ""),
+        (
+            r"(?<=\w{3})(?:ization|ational|fulness|ousness|iveness|ation|ment|ness|ing|ion|ive|ed|er"
+            r"|or|ly|al)$",
+            "",
+        ),
         (r"(?<=\w\w)([^lsz])\1$", r"\1"),  # planned, plan
         (r"(?<=\w{3})[ey]$", ""),
-        (r"(?<=\w{3})at$", ""),  # terminate, termination; limitation, limit
     )
 )
 
@@ -146,7 +150,7 @@ def _is_heading(block: str) -> bool:
         and len(line.split()) <= 10
         and line[-1] not in ".!?:;,|。！？"
         and not _BLOCK_START.match(line)
-        and not _END.search(line)
+        and not _INNER_END.search(line)
         and line[:1].upper() == line[:1]
     )
 

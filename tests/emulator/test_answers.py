@@ -10,8 +10,8 @@ from ai21_chains.emulator import Emulator, extractive
 
 DOCUMENTS = [
     {
-        "content": "# Returns\n\n- Refunds are granted within\n  30 days of purchase.\n- Items must "
-        "be unused.",
+        "content": "# Returns\n\n- Refunds are granted within\n  30 days of purchase.\n"
+        "- Items must be unused.",
         "metadata": {"title": "Shop policy"},
     },
     {

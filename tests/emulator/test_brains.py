@@ -16,7 +16,9 @@ def test_a_brain_is_any_function_of_the_request(door, chat):
 
 
 def test_scripted_replies_come_in_order_through_every_door(door, chat):
-    send = door(Emulator(brain=scripted("one", Reply("two"), Reply(tool_calls=[ToolCall("f", {})]))))
+    send = door(
+        Emulator(brain=scripted("one", Reply("two"), Reply(tool_calls=[ToolCall("f", {})])))
+    )
 
     assert send(chat()).message["content"] == "one"
     assert send(chat()).message["content"] == "two"
@@ -30,7 +32,8 @@ def test_a_script_that_has_run_out_says_so(door, chat):
 
     assert answer.status == 400
     assert answer.json == {
-        "detail": "Emulator: the scripted brain has no reply left: 1 given, this is request number 2"
+        "detail": "Emulator: the scripted brain has no reply left: 1 given, "
+        "this is request number 2"
     }
 
 

@@ -43,9 +43,7 @@ OPTIONAL_JOKE = tool(
 def ask(text, tools=(), system=None, history=(), **fields):
     messages = [{"role": "system", "content": system}] if system else []
     messages += [{"role": "user", "content": text}, *history]
-    return extractive(
-        {"model": "jamba-mini", "messages": messages, "tools": list(tools), **fields}
-    )
+    return extractive({"model": "jamba-mini", "messages": messages, "tools": list(tools), **fields})
 
 
 def call(text, tools, **fields):
@@ -203,7 +201,7 @@ FLIGHT = tool(
 
 
 def test_each_field_finds_its_own_words():
-    text = "Book a business flight from Paris to Rome on 2026-05-01 for 2 passengers, not refundable"
+    text = "Book a business flight from Paris to Rome on 2026-05-01, 2 passengers, not refundable"
     _, arguments = call(text, [FLIGHT])
 
     assert arguments == {

@@ -1,0 +1,203 @@
+"""Find a quote that leaves words out or has typing slips in it.
+
+Both stages are guarded: what the quote leaves out or changes must not alter the meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice, pairwise
+
+from ai21_chains._quotes import (
+    MIN_LENGTH,
+    Hit,
+    Miss,
+    Quote,
+    Source,
+    cut_miss,
+    cuts_word,
+    occurrences,
+)
+from ai21_chains._wording import (
+    MAX_ABBREVIATION,
+    Token,
+    align,
+    could_be_slip,
+    dropped_negation,
+    judge,
+    tokenize,
+)
+
+MAX_PARTS = 12
+"""Parts of an elided quote."""
+MIN_SKIP, MAX_SKIP = 200, 1_000
+"""Characters that an ellipsis may always, and may at most, stand for."""
+MIN_TOKENS = 4
+"""Words of a quote in which a slip can be told from another sentence."""
+MIN_PIECE, MAX_PIECES = 3, 48
+"""Words of a piece that is looked up, and how many pieces are."""
+MAX_ANCHORS, MAX_CANDIDATES = 100, 8
+"""Places of a piece that are looked at, and passages that are compared with the quote."""
+MIN_SHARE = 0.25
+"""Share of the quote's words that must stand in a passage before it is compared."""
+MIN_SCORE, MIN_NEAR = 0.9, 0.6
+"""Similarity of a quote that is accepted, and of one that is rejected as altered."""
+BUCKET = 32
+"""Characters by which two pieces of one passage may be shifted."""
+MAX_FRAGMENT = 2
+"""Letters of a rest of a word ("th", "o") that is no word, though it may stand in the source."""
+
+
+def find_elided(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
+    """Find the parts of a quote around its ellipses, in order and close together."""
+    parts = quote.parts
+    if not 1 <= len(parts) <= MAX_PARTS or max(map(len, parts)) < MIN_LENGTH:
+        return
+    anchor = max(range(len(parts)), key=lambda index: len(parts[index]))
+    normal = source.normal.text
+    found: dict[tuple[int, int], Hit | Miss] = {}
+    for at in islice(occurrences(normal, parts[anchor]), MAX_ANCHORS):
+        spans = [(at, at + len(parts[anchor]))]
+        if _grow(source, spans, parts[:anchor], parts[anchor + 1 :]):
+            found.setdefault((spans[0][0], spans[-1][1]), _judge_parts(source, spans))
+    # The reading that skips least is the likeliest.
+    yield from sorted(found.values(), key=lambda finding: finding.end - finding.start)
+
+
+def _grow(
+    source: Source, spans: list[tuple[int, int]], before: list[str], after: list[str]
+) -> bool:
+    """Add the nearest place of every part before and after `spans`; tell whether all have one."""
+    for part in reversed(before):
+        neighbour = spans[0]
+        reach = _reach(part, neighbour)
+        span = _nearest(source, part, max(0, neighbour[0] - reach - len(part)), neighbour[0], -1)
+        if span is None:
+            return False
+        spans.insert(0, span)
+    for part in after:
+        neighbour = spans[-1]
+        reach = _reach(part, neighbour)
+        span = _nearest(source, part, neighbour[1], neighbour[1] + reach + len(part), 1)
+        if span is None:
+            return False
+        spans.append(span)
+    return True
+
+
+def _reach(part: str, neighbour: tuple[int, int]) -> int:
+    """Return how many characters an ellipsis may skip: the shorter its sides, the fewer."""
+    shorter = min(len(part), neighbour[1] - neighbour[0])
+    return min(MAX_SKIP, max(MIN_SKIP, 5 * shorter))
+
+
+def _nearest(source: Source, part: str, start: int, end: int, step: int) -> tuple[int, int] | None:
+    """Return the first (or with step -1, the last) span of `part` in a stretch of the source."""
+    window = source.normal.text[start:end]
+    places = [start + at for at in occurrences(window, part)]
+    for at in places[::step]:
+        if not any(cuts_word(source.text, o) for o in source.normal.span(at, at + len(part))):
+            return at, at + len(part)
+    return None
+
+
+def _judge_parts(source: Source, spans: list[tuple[int, int]]) -> Hit | Miss:
+    start, end = source.normal.span(spans[0][0], spans[-1][1])
+    if cuts_word(source.text, start) or cuts_word(source.text, end):
+        return cut_miss(source.text, start, end)
+    for (_, left), (right, _) in pairwise(spans):
+        skipped = source.normal.text[left:right]
+        if dropped_negation(skipped):
+            detail = f'the ellipsis drops "{skipped.strip()}"'
+            return Miss(start, end, "altered_negation", detail, 1.0)
+        if not any(map(str.isalnum, skipped)) and any(sign in skipped for sign in "%$€£¥"):
+            return Miss(start, end, "altered_number", "the ellipsis drops a sign", 1.0)
+    return Hit(start, end, "elided")
+
+
+def find_fuzzy(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
+    """Find the quote with typing slips, spacing, punctuation and light words changed."""
+    if len(quote.tokens) < MIN_TOKENS:
+        return
+    found: dict[tuple[int, int], Hit | Miss] = {}
+    for token, at in _anchors(source.normal.text, quote):
+        finding = _compare(source, quote, token, at)
+        if finding is not None:
+            known = found.setdefault((finding.start, finding.end), finding)
+            if isinstance(known, Miss):
+                found[known.start, known.end] = finding
+    yield from found.values()
+
+
+def _anchors(normal: str, quote: Quote) -> Iterator[tuple[int, int]]:
+    """Yield places to compare: a token of the quote, and where it stands in the source.
+
+    One slip spoils one of four pieces of the quote; the other three stand in the source as they
+    are. Only when there are more slips are shorter pieces needed.
+    """
+    for size in (max(MIN_PIECE, -(-len(quote.tokens) // 4)), MIN_PIECE):
+        votes: dict[int, tuple[int, int, int]] = {}
+        pieces = range(0, len(quote.tokens), size)
+        for first in pieces[:: 1 + len(pieces) // MAX_PIECES]:
+            piece = quote.tokens[first : first + size]
+            start, end = piece[0].start, piece[-1].end
+            for at in islice(occurrences(normal, quote.normal[start:end]), MAX_ANCHORS):
+                place = (at - start) // BUCKET
+                count = votes.get(place, (0, 0, 0))[0]
+                votes[place] = (count + len(piece), first, at)
+        best = sorted(votes.values(), reverse=True)[:MAX_CANDIDATES]
+        for count, first, at in best:
+            if count >= MIN_SHARE * len(quote.tokens):
+                yield first, at
+        if best and best[0][0] >= len(quote.tokens) / 2:
+            return
+
+
+def _compare(source: Source, quote: Quote, first: int, at: int) -> Hit | Miss | None:
+    """Compare the quote with the source so that the quote's token `first` stands at `at`."""
+    normal = source.normal
+    slack = len(quote.normal) // 8 + 40
+    before, after = quote.tokens[:first], quote.tokens[first:]
+    left = tokenize(normal.text, max(0, at - quote.tokens[first].start - slack), at)
+    right = tokenize(normal.text, at, at + len(quote.normal) + slack)
+    backward = align(before[::-1], left[::-1])
+    forward = align(after, right)
+    if backward is None or forward is None:
+        return None
+    begin = left[len(left) - backward[1]] if backward[1] else right[0]
+    last = right[forward[1] - 1] if forward[1] else left[-1]
+    start, end = normal.span(begin.start, last.end)
+    differences = [d.reversed() for d in reversed(backward[0])] + forward[0]
+    score = max(0.0, 1 - sum(d.size for d in differences) / len(quote.normal))
+    if score < MIN_NEAR:
+        return None
+    altered = judge(
+        differences,
+        quote.has_english and source.english,
+        _slip_test(source, begin.start, last.end),
+    )
+    if altered:
+        return Miss(start, end, altered[0], altered[1], score)
+    if score < MIN_SCORE:
+        return Miss(start, end, "altered_word", "too much of it differs", score)
+    if cuts_word(source.text, start) or cuts_word(source.text, end):
+        return cut_miss(source.text, start, end)
+    return Hit(start, end, "fuzzy", score)
+
+
+def _slip_test(source: Source, start: int, end: int) -> Callable[[str, Token], bool]:
+    """Return the test for typing slips in the normal span `[start, end)`."""
+    normal = source.normal
+    passage = source.text[slice(*normal.span(start, end))]
+    capitals = sum(map(str.isupper, passage)) > sum(map(str.islower, passage))
+
+    def is_slip(word: str, token: Token) -> bool:
+        original = source.text[slice(*normal.span(token.start, token.end))]
+        # Abbreviations that are one letter apart are other things: LLC and LLP, USDT and USDC.
+        if original.isupper() and not capitals and len(original) <= MAX_ABBREVIATION:
+            return False
+        # A word that the source itself uses was hardly mistyped: it was put for another.
+        fragment = len(word) <= MAX_FRAGMENT
+        return could_be_slip(word, token.text) and (fragment or not source.uses(word))
+
+    return is_slip

@@ -1,0 +1,153 @@
+"""What AI21's components have in common: how the server is reached, and how settings are copied."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from langchain_core.language_models import BaseLanguageModel
+from langchain_core.utils import secret_from_env
+from pydantic import ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from ai21_chains import _options
+from ai21_chains._version import __version__
+from ai21_chains.client import STUDIO, AI21Client, AsyncHTTPClient, HTTPClient, merge_headers
+from ai21_chains.errors import ConfigurationError
+
+ADDRESSES = ("AI21_API_HOST", "AI21_API_BASE", "AI21_API_URL")
+"""Environment variables for `base_url`: those of AI21's SDK, LiteLLM and langchain-ai21."""
+
+TRANSPORT = frozenset(
+    {
+        "api_key",
+        "base_url",
+        "timeout",
+        "max_retries",
+        "default_headers",
+        "extra_headers",
+        "proxy",
+        "http_client",
+        "http_async_client",
+    }
+)
+"""Options that decide how a request travels, not what is asked. Traces and caches ignore them."""
+
+
+class AI21Component(BaseLanguageModel[Any]):
+    """Mixed into LangChain's classes: the settings that decide how a request travels."""
+
+    api_key: _options.Key | None = Field(
+        default_factory=secret_from_env("AI21_API_KEY", default=None)
+    )
+    """API key: a string, or a callable without arguments, sync or async, that returns one and is
+    asked for each request. Default: the environment's `AI21_API_KEY`."""
+
+    base_url: _options.BaseURL = Field(
+        default_factory=lambda: next(filter(None, map(os.environ.get, ADDRESSES)), STUDIO),
+        validate_default=True,
+    )
+    """Address of the API. Default: the environment's `AI21_API_HOST`, `AI21_API_BASE` or
+    `AI21_API_URL`, else AI21 Studio."""
+
+    timeout: _options.Seconds | None = None
+    """Seconds, or an `httpx.Timeout`, for connecting, sending and waiting; in a stream also the
+    longest silence between two chunks. Default: 300, and 10 for connecting."""
+
+    max_retries: _options.Retries = 2
+    """Further tries after one that failed with 408, 409, 425, 429, 5xx, or without an answer."""
+
+    default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
+    """Further headers of each request."""
+
+    proxy: str | None = Field(default=None, exclude=True, repr=False)
+    """URL of a proxy. Default: what the environment says (`HTTPS_PROXY`, `NO_PROXY`, …)."""
+
+    http_client: HTTPClient | None = Field(default=None, exclude=True, repr=False)
+    """An `httpx.Client` to use for sync calls. It is never closed here."""
+
+    http_async_client: AsyncHTTPClient | None = Field(default=None, exclude=True, repr=False)
+    """An `httpx.AsyncClient` to use for async calls. It is never closed here."""
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    if not TYPE_CHECKING:  # type checkers read the fields
+
+        def __init__(self, **arguments: Any) -> None:
+            try:
+                super().__init__(**_options.canonical(arguments))
+            except ValidationError as error:
+                name, fields = type(self).__name__, type(self).model_fields
+                raise _options.explain(error, name, fields) from None
+
+        def bind(self, **kwargs: Any) -> Any:
+            # A key is hidden from whoever prints or dumps the result.
+            if isinstance(kwargs.get("api_key"), str):
+                kwargs["api_key"] = SecretStr(kwargs["api_key"])
+            return super().bind(**kwargs)
+
+    @model_validator(mode="after")
+    def _ai21_set_version(self) -> Self:
+        self._add_version("ai21-chains", __version__)
+        return self
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """Say which fields hold secrets, and where they are read from when the object is loaded."""
+        return {"api_key": "AI21_API_KEY"}
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Say that the object can be dumped and loaded, without its key."""
+        return True
+
+    def _asked(self, given: Mapping[str, Any]) -> _options.CallOptions:
+        """Return the options of a call: its own, then those of the constructor."""
+        known = _options.CallOptions.__annotations__
+        own = {name: getattr(self, name) for name in type(self).model_fields if name in known}
+        return _options.check_call({**own, **_options.canonical(given)}, type(self).__name__)
+
+    # --- Copies ------------------------------------------------------------------------------
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy the settings; new ones are checked as the constructor checks them."""
+        copied = super().model_copy(deep=deep)
+        if not update:
+            return copied
+        names = copied.model_fields_set | {"api_key", "base_url"}
+        own = {name: getattr(copied, name) for name in names}
+        return type(self)(**{**own, **_options.canonical(update)})
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy the settings; what was passed in to be used is shared."""
+        shared = (getattr(self, name, None) for name in _SHARED)
+        return super().__deepcopy__({**(memo or {}), **{id(one): one for one in shared}})
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Return the settings for pickling."""
+        if self.http_client or self.http_async_client:
+            name = type(self).__name__
+            raise ConfigurationError(
+                f"A {name} with http_client or http_async_client cannot be pickled: connections "
+                "belong to one process. Make it where it is used"
+            )
+        return super().__getstate__()
+
+
+_SHARED = ("api_key", "http_client", "http_async_client", "rate_limiter", "cache", "callbacks")
+
+
+def client_for(asked: _options.CallOptions) -> AI21Client:
+    """Return the client that sends a request with these options."""
+    return AI21Client(
+        base_url=asked["base_url"],
+        api_key=asked["api_key"],
+        timeout=asked["timeout"],
+        max_retries=asked["max_retries"],
+        headers=merge_headers(asked["default_headers"], asked.get("extra_headers")),
+        proxy=asked["proxy"],
+        http_client=asked["http_client"],
+        http_async_client=asked["http_async_client"],
+    )
