@@ -345,7 +345,7 @@ def _count(value: object) -> int | None:
 def _identity(part: Mapping[str, Any]) -> str | None:
     # Some servers number what others name.
     identity = part.get("id")
-    return None if identity is None else str(identity)
+    return None if identity in (None, "") else str(identity)
 
 
 def _metadata(

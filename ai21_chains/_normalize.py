@@ -98,7 +98,7 @@ def _edits(text: str, odd: dict[str, str]) -> re.Pattern[str]:
     """Return the pattern of all places of a translated text where the length changes."""
     dropped = re.escape("".join(sorted(c for c, fold in odd.items() if not fold)))
     patterns = [
-        rf"(?<={_LETTER})[-\xad][ {dropped}]*\n[ \n{dropped}]*(?={_LETTER})",
+        rf"[-\xad](?<={_LETTER}.)[ {dropped}]*\n[ \n{dropped}]*(?={_LETTER})",
         rf"[ \n{dropped}]{{2,}}|[\n{dropped}]",
     ]
     if not unicodedata.is_normalized("NFC", text):

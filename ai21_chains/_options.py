@@ -66,10 +66,10 @@ def _check_stop(stop: str | list[str]) -> list[str]:
     return stops
 
 
-def _check_timeout(timeout: float | Timeout) -> float | Timeout:
-    if isinstance(timeout, float | int) and timeout <= 0:
-        raise ValueError("Input should be greater than 0")
-    return timeout
+def _refuse_bool(number: object) -> object:
+    if isinstance(number, bool):
+        raise ValueError("Input should be a number, not true or false")
+    return number
 
 
 def _as_secret(key: object) -> object:
@@ -78,18 +78,17 @@ def _as_secret(key: object) -> object:
 
 Model: TypeAlias = Annotated[str, AfterValidator(_check_model)]
 BaseURL: TypeAlias = Annotated[str, AfterValidator(_check_base_url)]
-Temperature: TypeAlias = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
-TopP: TypeAlias = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-MaxTokens: TypeAlias = Annotated[int, Field(ge=0)]
-Choices: TypeAlias = Annotated[int, Field(ge=1, le=16)]
+_Number = BeforeValidator(_refuse_bool)
+Temperature: TypeAlias = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False), _Number]
+TopP: TypeAlias = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), _Number]
+MaxTokens: TypeAlias = Annotated[int, Field(ge=0), _Number]
+Choices: TypeAlias = Annotated[int, Field(ge=1, le=16), _Number]
 Stop: TypeAlias = Annotated[str | list[str], AfterValidator(_check_stop)]
 # Not checked by pydantic: a dict would be tried as a Document, whose constructor raises TypeError.
 # `_messages.documents_to_wire` says what is wrong.
 Documents: TypeAlias = Annotated[Sequence[Document | str | dict[str, Any]], SkipValidation]
-Retries: TypeAlias = Annotated[int, Field(ge=0)]
-Seconds: TypeAlias = Annotated[
-    float | Timeout, Field(allow_inf_nan=False), AfterValidator(_check_timeout)
-]
+Retries: TypeAlias = Annotated[int, Field(ge=0), _Number]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False), _Number] | Timeout
 Key: TypeAlias = Annotated[APIKey, BeforeValidator(_as_secret)]
 
 

@@ -83,7 +83,8 @@ class StructuredOutputParser(BaseTransformOutputParser[Any]):
             if call["name"] == self.tool_name:
                 return call["args"]
         for broken in message.invalid_tool_calls:
-            raise self._problem(str(broken["error"] or "holds a broken tool call"), message)
+            error = f": {broken['error']}" if broken["error"] else ""
+            raise self._problem(f"holds a broken tool call{error}", message)
         raise self._problem(f"does not call {self.tool_name}", message)
 
     def _validated(self, value: Any, message: AIMessage) -> Any:

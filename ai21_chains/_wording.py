@@ -76,9 +76,10 @@ _COMMON = _words(
     film file files filed filled"""
 )
 _KNOWN = _NUMBERS | _UNITS | _NEGATIONS | _MEANINGFUL | _COMMON
-# Words that may be dropped or added; "and", "or" and "any" may not.
-_LIGHT = _words("the a an of that to in on at for by as with")
-_SHORT = _COMMON | _LIGHT | {"and", "any", "or", "all"}
+# Words that the quote may have added, and that it may have dropped; never "and", "or" and "any".
+_ADDED = _words("the a an of that")
+_DROPPED = _ADDED | _words("to in on at for by as with")
+_SHORT = _COMMON | _DROPPED | {"and", "any", "or", "all"}
 _ENGLISH = re.compile(
     r"\b(?:the|of|and|to|or|shall|by|for|with|this|that|any|be|which|such|from|is|are|as|will|have|"
     r"has|its|it|their|each|between|been|not|if|you|your|we|our)\b"
@@ -231,8 +232,9 @@ def _harmless(difference: Difference, english: bool, is_slip: Callable[[str, Tok
     if not english:
         return False
     if not (ours and theirs):
+        allowed = _ADDED if ours else _DROPPED
         words = {token.text for token in (*ours, *theirs)}
-        return words <= _LIGHT and not difference.beside_number
+        return words <= allowed and not difference.beside_number
     return len(ours) == len(theirs) and all(
         a.text == b.text or is_slip(a.text, b) for a, b in zip(ours, theirs, strict=True)
     )
@@ -244,6 +246,8 @@ def could_be_slip(word: str, source: str) -> bool:
     >>> could_be_slip("agreemnt", "agreement"), could_be_slip("employer", "employee")
     (True, False)
     """
+    if word.endswith("'s") and source.endswith("'s"):
+        word, source = word[:-2], source[:-2]
     if word in _KNOWN or _is_number(source) or _is_negation(source):
         return False
     if not word.replace("'", "").isalpha():

@@ -16,22 +16,21 @@ from langchain_core.messages.content import Citation as CitationAnnotation
 from langchain_core.messages.content import create_citation
 from pydantic import BaseModel, Field
 
-from ai21_chains._messages import PROVIDER
+from ai21_chains._claims import MARK, numbers, sentence_bounds, spelled
 from ai21_chains.citations import Citation, RejectedQuote
 
 Status = Literal["answered", "partly", "not_found", "no_documents", "unverified", "truncated"]
 
-_MARKER = re.compile(r"\[(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)\]")
-"""A citation mark as models write it: [1], [1, 2] or [1-3]."""
-
-_UNFINISHED = re.compile(r"\[[\d\s,;–-]{0,40}$")
-"""The end of a text that may be the beginning of a mark."""
-
-_SENTENCE = re.compile(
-    r"\S.*?(?:[.!?。！？…]+[\"'”’)\]]*(?:\s*\[\d+\])*(?=\s|$)|(?=\n\s*\n)|$)", re.S
+_MARK = re.compile(
+    r"(?:\[[\d\s,;–-]*+(?=\[))*+"  # an unfinished mark before it, lest "[1[9],2]" become one
+    r"\[\s*(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)\s*\]+(?!\()"
 )
+"""A citation mark as models write it: [1], [1, 2], [1-3] or [[1]], and no link such as [1](…)."""
 
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_EXTRAS = {"document_index", "document_id", "source", "page", "start", "end"}
+
+_UNFINISHED = re.compile(r"\[[\d\s,;–-]*\Z|\Z")
+_MAY_BE_MARK = re.compile(r"[\]\[\d\s,;–-]*")
 
 
 class Span(BaseModel):
@@ -54,10 +53,11 @@ class GroundedAnswer(BaseModel):
     Attributes:
         answer: The text, with a mark such as [1] behind what a verified quote supports.
         answerable: Whether the documents answer the question, by quotes that were verified.
-        status: `"answered"`: every sentence has a verified quote. `"partly"`: some have.
-            `"unverified"`: no quote of the model's could be verified. `"truncated"`: the answer
-            was cut off at `max_tokens`. `"not_found"`: the documents do not answer the question.
-            `"no_documents"`: there were none, and the model was not asked.
+        status: `"answered"`: every sentence has a verified quote. `"partly"`: quotes were
+            verified, and sentences are left without. `"unverified"`: no quote of the model's could
+            be verified. `"truncated"`: the reply was cut off at `max_tokens`. `"not_found"`: the
+            documents do not answer the question. `"no_documents"`: there were none, and the model
+            was not asked.
         citations: The verified quotes, in the order of their numbers.
         rejected: What the model quoted and no document says, with the reason.
         support: Share of the answer's sentences that have a verified quote, from 0 to 1.
@@ -80,11 +80,17 @@ class GroundedAnswer(BaseModel):
     search_query: str | None = None
     usage: UsageMetadata | None = None
 
+    def __getitem__(self, name: str) -> Any:
+        """Return a field, so that `answer["answer"]` reads both what `invoke` and `stream` give."""
+        if name not in type(self).model_fields:
+            raise KeyError(name)
+        return getattr(self, name)
+
     def to_message(self) -> AIMessage:
         """Return the answer as a message whose text has LangChain's standard citations.
 
         The standard's fields point into the answer; `extras` has the place in the source:
-        `document_index`, `document_id`, `page`, `start` and `end`.
+        `document_index`, `document_id`, `source`, `page`, `start` and `end`.
         """
         block = {
             "type": "text",
@@ -94,16 +100,14 @@ class GroundedAnswer(BaseModel):
         return AIMessage(
             content=[block],
             usage_metadata=self.usage,
-            response_metadata={"model_provider": PROVIDER, "output_version": "v1"},
+            response_metadata={"output_version": "v1"},
         )
 
     def to_markdown(self) -> str:
         """Return the answer with its quotes as footnotes."""
-        text = self.answer
-        for citation in self.citations:
-            text = text.replace(f"[{citation.id}]", f"[^{citation.id}]")
+        text = MARK.sub(r"[^\1]", self.answer) if self.citations else self.answer
         notes = [
-            f"[^{citation.id}]: {_one_line(citation.quote)!r} ({place(citation)})"
+            f"[^{citation.id}]: “{_inert(citation.quote)}” ({_inert(place(citation))})"
             for citation in self.citations
         ]
         return "\n\n".join([text, "\n".join(notes)]) if notes else text
@@ -128,64 +132,77 @@ class Marks:
         """The model's numbers of the quotes that were verified; None while that is not known."""
         self.numbers: dict[int, int] = {}
         """The model's numbers and ours."""
-        self._held = ""
+        self._text = ""
+        self._at = 0
+        self._begun = False
 
     def feed(self, text: str) -> str:
         """Return the part of the text so far that can be shown and was not."""
-        text = self._held + text
-        waits = _UNFINISHED.search(text)
-        if self.verified is None:
-            waits = _MARKER.search(text) or waits
-        end = waits.start() if waits else len(text)
-        # A mark that is taken out takes the space before it along.
-        end = len(text[:end].rstrip(" "))
-        self._held = text[end:]
-        return self._renumbered(text[:end])
+        self._text += text
+        waits = _MARK.search(self._text, self._at) if self.verified is None else None
+        if waits:
+            return self._show(waits.start())
+        # A tail such as "[1, 2" or "[1]" may go on: as a mark, a list of marks or a link.
+        tail = _MAY_BE_MARK.match(self._text[: self._at - 1 if self._at else None : -1])
+        start = len(self._text) - (tail.end() if tail else 0)
+        opening = self._text.find("[", start)
+        return self._show(opening if opening >= 0 else len(self._text))
 
     def close(self) -> str:
         """Return the rest; what is not known to be verified by now is not."""
-        held, self._held = self._held, ""
-        return self._renumbered(held)
+        # What was cut off inside a mark has none.
+        return self._show(_UNFINISHED.search(self._text, self._at).start())
 
     def number(self, given: int) -> int:
         """Return our number for one of the model's."""
         return self.numbers.setdefault(given, len(self.numbers) + 1)
 
-    def _renumbered(self, text: str) -> str:
-        shown: list[str] = []
-        at = 0
-        for mark in _MARKER.finditer(text):
-            kept = [n for n in _marked(mark[1]) if n in (self.verified or ())]
-            before = text[at : mark.start()]
-            shown.append(before if kept else before.rstrip(" "))
-            shown += [f"[{self.number(n)}]" for n in kept]
-            at = mark.end()
-        return "".join(shown) + text[at:]
+    def _show(self, end: int) -> str:
+        # A mark that is taken out takes the space before it along.
+        end = max(self._at, len(self._text[:end].rstrip()))
+        shown = ""
+        for mark in _MARK.finditer(self._text, self._at, end):
+            shown += self._text[self._at : mark.start()]
+            shown = self._marked(shown, mark)
+            self._at = mark.end()
+        shown += self._text[self._at : end]
+        self._at = end
+        if not self._begun:
+            shown = shown.lstrip()
+            self._begun = bool(shown)
+        return shown
+
+    def _marked(self, before: str, mark: re.Match[str]) -> str:
+        numbers = _marked_numbers(mark[1])
+        kept = [n for n in numbers if n in (self.verified or ())]
+        variable = re.search(r"\b[A-Za-z_]\Z", self._text[max(0, mark.start() - 2) : mark.start()])
+        if kept:
+            # Behind a single letter a mark would look like an index: plan B [1], not plan B[1].
+            return f"{before} "[: None if variable else -1] + "".join(
+                f"[{self.number(n)}]" for n in kept
+            )
+        return before + mark[0] if variable or numbers == [0] else before.rstrip(" ")
 
 
-def _marked(inside: str) -> list[int]:
+def _marked_numbers(inside: str) -> list[int]:
     numbers: list[int] = []
     for part in re.split(r"\s*[,;]\s*", inside):
         first, *last = (int(n) for n in re.split(r"\s*[–-]\s*", part))
         # [6-9] means four quotes; [1-200] is no list of quotes.
         numbers += range(first, last[0] + 1) if last and 0 <= last[0] - first < 10 else [first]
-    return numbers
+    return list(dict.fromkeys(numbers))
 
 
 def sentences(text: str) -> list[Span]:
-    """Split an answer into sentences; marks behind a full stop belong to the sentence before."""
-    return [
-        Span(start=found.start(), end=found.end(), text=found[0])
-        for found in _SENTENCE.finditer(text)
-        if re.search(r"\w", _MARKER.sub("", found[0]))
-    ]
+    """Split an answer into sentences, without its headings; each has the marks behind it."""
+    return [Span(start=a, end=b, text=text[a:b]) for a, b in sentence_bounds(text)]
 
 
 def locate(citations: Iterable[Citation], spans: Sequence[Span]) -> list[Citation]:
     """Say for each citation which sentence of the answer it supports: the first with its mark."""
     located = []
     for citation in citations:
-        span = next((span for span in spans if f"[{citation.id}]" in span.text), None)
+        span = next((span for span in spans if citation.id in _marks_in(span.text)), None)
         if span is not None:
             place = {"answer_start": span.start, "answer_end": span.end}
             citation = citation.model_copy(update=place)
@@ -195,23 +212,24 @@ def locate(citations: Iterable[Citation], spans: Sequence[Span]) -> list[Citatio
 
 def unsupported(spans: Iterable[Span], citations: Iterable[Citation]) -> list[Span]:
     """Return the sentences without the mark of a verified quote."""
-    marks = [f"[{citation.id}]" for citation in citations]
-    return [span for span in spans if not any(mark in span.text for mark in marks)]
+    ids = {citation.id for citation in citations}
+    return [span for span in spans if not ids & _marks_in(span.text)]
+
+
+def _marks_in(text: str) -> set[int]:
+    return {int(number) for number in MARK.findall(text)}
 
 
 def unsupported_numbers(answer: str, citations: Iterable[Citation]) -> list[str]:
     """Return the numbers in the answer that stand in no verified quote, each once."""
-    known = {_plain(n) for citation in citations for n in _NUMBER.findall(citation.quote)}
-    found = _NUMBER.findall(_MARKER.sub("", answer))
-    return list(dict.fromkeys(n for n in found if _plain(n) not in known))
-
-
-def _plain(number: str) -> str:
-    return number.replace(",", "").replace(".", "")
+    quotes = [citation.quote for citation in citations]
+    known = {n for quote in quotes for _, meanings in numbers(quote) for n in meanings}
+    known.update(*map(spelled, quotes))
+    return list(dict.fromkeys(n for n, meanings in numbers(answer) if not meanings & known))
 
 
 def _annotation(citation: Citation) -> CitationAnnotation:
-    details = citation.model_dump(include={"document_index", "document_id", "page", "start", "end"})
+    details = citation.model_dump(include=_EXTRAS)
     extras: dict[str, Any] = {key: value for key, value in details.items() if value is not None}
     return create_citation(
         url=citation.source if citation.source and "://" in citation.source else None,
@@ -223,5 +241,6 @@ def _annotation(citation: Citation) -> CitationAnnotation:
     )
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _inert(text: str) -> str:
+    """Return a text as one line in which Markdown finds no link, image, code or HTML."""
+    return re.sub(r"[\[\]<>`]", r"\\\g<0>", " ".join(text.split()))

@@ -287,6 +287,8 @@ def test_an_alteration_is_rejected_with_its_reason(old: str, new: str, reason: s
             "a pipe of 1½ inches is to be used by them",
             "a pipe of 11/2 inches is to be used by them",
         ),
+        ("it is due on that day's end to the bank", "it is due on that May's end to the bank"),
+        ("in each case under the law of the land", "in each case in under the law of the land"),
         ("the share is ***% of the net sales", "the share is 5% of the net sales"),
     ],
 )
@@ -444,7 +446,7 @@ _ALPHABET = st.sampled_from("aab  .-\n'’…¹½é\u0301\u00ad\u200bß10,%ﬁש
 
 
 @given(st.text(_ALPHABET, max_size=40), st.text(_ALPHABET, max_size=20), st.data())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_whatever_is_accepted_is_a_span_of_the_source(
     source: str, quote: str, data: st.DataObject
 ) -> None:
@@ -476,7 +478,7 @@ NOISE: dict[str, Callable[[str, random.Random], str]] = {
 
 
 @given(passages(), st.sampled_from(sorted(NOISE)), st.randoms(use_true_random=False))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_formatting_noise_is_always_found(
     passage: tuple[int, int], kind: str, chance: random.Random
 ) -> None:
@@ -504,7 +506,7 @@ ALTERATIONS: dict[str, tuple[str, Callable[[str, random.Random], str]]] = {
 
 
 @given(passages(), st.sampled_from(sorted(ALTERATIONS)), st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_an_alteration_is_never_accepted(
     passage: tuple[int, int], kind: str, chance: random.Random
 ) -> None:

@@ -7,9 +7,18 @@ a chain is written once; the drivers run it with blocking calls or with `await`,
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 from langchain_core.documents import Document
 from langchain_core.language_models import LanguageModelInput
@@ -18,7 +27,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.utils import AddableDict
 from pydantic import BaseModel
 
-Model: TypeAlias = Runnable[LanguageModelInput, BaseMessage]
+Model: TypeAlias = Runnable[LanguageModelInput, BaseMessage] | Runnable[LanguageModelInput, str]
 Retriever: TypeAlias = Runnable[str, list[Document]]
 
 
@@ -167,12 +176,11 @@ def drive(steps: Steps, config: RunnableConfig, *, streaming: bool) -> Iterator[
         else:
             messages = list(step.messages)
             whole = _Whole()
-            for chunk in (
-                step.model.stream(messages, config)
-                if streaming
-                else [step.model.invoke(messages, config)]
-            ):
-                yield from step.read(whole.add(chunk))
+            if streaming:
+                for chunk in step.model.stream(messages, config):
+                    yield from step.read(whole.add(chunk))
+            else:
+                yield from step.read(whole.add(step.model.invoke(messages, config)))
             result = whole.message
 
 
@@ -195,9 +203,12 @@ async def adrive(
             messages = list(step.messages)
             whole = _Whole()
             if streaming:
-                async for chunk in step.model.astream(messages, config):
-                    for piece in step.read(whole.add(chunk)):
-                        yield piece
+                chunks = step.model.astream(messages, config)
+                # Whoever stops reading ends the request at once.
+                async with aclosing(cast(AsyncGenerator[BaseMessage], chunks)):
+                    async for chunk in chunks:
+                        for piece in step.read(whole.add(chunk)):
+                            yield piece
             else:
                 for piece in step.read(whole.add(await step.model.ainvoke(messages, config))):
                     yield piece
@@ -210,10 +221,11 @@ class _Whole:
     def __init__(self) -> None:
         self._chunks: list[BaseMessage] = []
 
-    def add(self, chunk: BaseMessage) -> str:
-        """Add a chunk and return its text."""
-        self._chunks.append(chunk)
-        return chunk.text
+    def add(self, chunk: BaseMessage | str) -> str:
+        """Add a chunk and return its text; a completion model's is no more than text."""
+        message = AIMessageChunk(content=chunk) if isinstance(chunk, str) else chunk
+        self._chunks.append(message)
+        return message.text
 
     @property
     def message(self) -> BaseMessage:

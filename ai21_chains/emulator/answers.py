@@ -27,7 +27,7 @@ def asks_for_citations(prompt: Prompt) -> bool:
 
 
 def grounded_json(prompt: Prompt) -> dict[str, Any]:
-    """Answer with the keys "found", "answer" and "citations", in this order.
+    """Answer with the keys "found", "answer" and "citations", in the order of the instructions.
 
     Each citation has its number, the document's place from 0 and a verbatim quote from it.
 
@@ -41,7 +41,8 @@ def grounded_json(prompt: Prompt) -> dict[str, Any]:
         {"id": number, "doc": passage.document, "quote": text}
         for number, (passage, text) in enumerate(zip(passages, quotes, strict=True), 1)
     ]
-    return {"found": bool(passages), "answer": " ".join(sentences), "citations": citations}
+    answer = {"found": bool(passages), "answer": " ".join(sentences), "citations": citations}
+    return dict(sorted(answer.items(), key=lambda item: prompt.instructions.find(f'"{item[0]}"')))
 
 
 def grounded_text(prompt: Prompt) -> str:

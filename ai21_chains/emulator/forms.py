@@ -1,7 +1,5 @@
 """JSON schemas filled in from a text: tool arguments and JSON answers without a language model."""
 
-# ruff: noqa: RUF001 (the punctuation of other scripts is meant)
-
 from __future__ import annotations
 
 import re

@@ -27,11 +27,16 @@ ENOUGH = 0.3
 MISSING_NAME = 0.4
 MISSING_NUMBER = 0.4
 MISSING_FIGURE = 0.2
+UNKNOWN_WORDS = 0.2
 
 _FIGURE_WANTED = re.compile(
     r"\b(?:when|(?:what|which) (?:year|date|percentage)|how (?:many|much|long|old|often|far))\b",
     re.I,
 )
+_IDENTIFIER = re.compile(r"\b(?:[A-Za-z]+-?\d[\w-]*|\d+-?[A-Za-z][\w-]*)")
+"""A code such as E09 or CX-2000: near is not good enough."""
+_MODAL = re.compile(r"^\W*(?:may|might|must|shall)\b", re.I)
+"""A question's first word; inside a sentence such a word is worth looking for."""
 _FIGURE = re.compile(
     r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|hundred|thousand"
     r"|million|billion|first|second|third|half|once|twice|none|several|few|until|during|after)\b",
@@ -80,14 +85,7 @@ def rank(question: str, documents: Sequence[str], titles: Sequence[str] = ()) ->
     Returns:
         All sentences but the headings, best first; of equals, the earlier.
     """
-    wanted = frozenset(words(question))
-    texts = [list(_entries(text, wanted)) for text in documents]
-    weigh = _Weights(wanted, [entry for entries in texts for entry in entries])
-    passages: list[Passage] = []
-    for index, entries in enumerate(texts):
-        title = wanted & set(words(titles[index])) if titles else frozenset()
-        passages += _passages(index, entries, title, weigh)
-    return sorted(passages, key=lambda passage: -passage.score)
+    return _ranked(question, documents, titles)[0]
 
 
 def best(
@@ -101,18 +99,29 @@ def best(
         titles: The documents' titles, as many as there are documents, or none.
         most: The largest number of passages.
     """
-    passages = rank(question, documents, titles)
-    if (
-        not passages
-        or passages[0].score <= 0
-        or not _answers(question, documents, titles, passages)
-    ):
+    passages, weigh = _ranked(question, documents, titles)
+    if not passages or passages[0].score <= 0:
+        return []
+    if not _answers(question, documents, titles, passages, weigh.unknown_share()):
         return []
     least = NEAR_BEST * passages[0].score
     shown = [passage for passage in passages[:most] if passage.score >= least]
     if _FIGURE_WANTED.search(question):
         return [passage for passage in shown if _has_figure(documents, passage)] or shown[:1]
     return shown
+
+
+def _ranked(
+    question: str, documents: Sequence[str], titles: Sequence[str]
+) -> tuple[list[Passage], _Weights]:
+    wanted = frozenset(words(_MODAL.sub("", question)))
+    texts = [list(_entries(text, wanted)) for text in documents]
+    weigh = _Weights(wanted, [entry for entries in texts for entry in entries])
+    passages: list[Passage] = []
+    for index, entries in enumerate(texts):
+        title = wanted & set(words(titles[index])) if titles else frozenset()
+        passages += _passages(index, entries, title, weigh)
+    return sorted(passages, key=lambda passage: -passage.score), weigh
 
 
 class _Weights:
@@ -122,6 +131,7 @@ class _Weights:
         found = Counter(word for entry in entries for word in entry.terms)
         size = len(entries)
         self.wanted = wanted
+        self._unknown = [word for word in wanted if not found[word]]
         self.idf = {
             word: math.log(1 + (size - found[word] + 0.5) / (found[word] + 0.5)) for word in wanted
         }
@@ -136,6 +146,10 @@ class _Weights:
 
     def sum(self, terms: Collection[str]) -> float:
         return sum(self.idf[word] for word in terms)
+
+    def unknown_share(self) -> float:
+        """Return the share of the question's words that stand in no sentence."""
+        return self.share(self._unknown)
 
     def share(self, terms: Collection[str]) -> float:
         return len(terms) / (len(self.wanted) or 1)
@@ -168,16 +182,23 @@ def _passages(
 
 
 def _answers(
-    question: str, documents: Sequence[str], titles: Sequence[str], passages: Sequence[Passage]
+    question: str,
+    documents: Sequence[str],
+    titles: Sequence[str],
+    passages: Sequence[Passage],
+    unknown: float,
 ) -> bool:
     """Judge whether the documents answer the question at all.
 
     Counted is the share of the question's words that the best passage covers, less something for
-    a proper name or a number of the question that no document has, and for a figure that is asked
-    for but not there.
+    words, a proper name or a number of the question that no document has, and for a figure that is
+    asked for but not there. A code that no document has settles it.
     """
-    trust = max(passage.coverage for passage in passages[:10])
     everything = "\n".join((*documents, *titles))
+    if _missing(_IDENTIFIER.findall(question), everything):
+        return False
+    trust = max(passage.coverage for passage in passages[:10])
+    trust -= UNKNOWN_WORDS * unknown
     if _missing(_names(question), everything):
         trust -= MISSING_NAME
     if _missing(re.findall(r"\d+(?:[.,]\d+)*", question), everything):

@@ -1,7 +1,5 @@
 """Text into sentences with exact offsets, and sentences into word stems."""
 
-# ruff: noqa: RUF001 (the punctuation of other scripts is meant)
-
 from __future__ import annotations
 
 import re
@@ -11,9 +9,9 @@ from functools import lru_cache
 
 STOP_WORDS = frozenset(
     """a about an and any are as at be been but by can could did do does for from had has have how i
-    if in into is it its me my no not of on or our s should so such t than that the their then there
-    these they this to us was we were what when where which who whom whose why will with would you
-    your""".split()  # noqa: SIM905
+    if in into is it its many me mean much my no not of on or our s should so
+    such t tell than that the their then there these they this to us was we what when where which
+    who whom whose why will with would you your""".split()  # noqa: SIM905
 )
 
 LONGEST = 400

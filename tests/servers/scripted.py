@@ -8,7 +8,7 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,8 @@ CUT = "cut"
 RESET = "reset"
 """Break the connection off with an error (TCP RST)."""
 
-Step = bytes | float | str
+Step = bytes | float | str | Callable[[], bool]
+"""Bytes to send, seconds to wait, one of the words above, or a condition to wait for."""
 Script = Sequence[Step]
 
 
@@ -50,8 +51,7 @@ class Received:
 class ScriptedServer:
     """Answers the first request with the first script, and so on; the last one again and again.
 
-    A script is a list of bytes to send, seconds to wait, and HOLD, CUT or RESET; or a function that
-    makes one from the request.
+    A script is a list of steps, or a function that makes one from the request.
     """
 
     scripts: list[Script | Callable[[Received], Script]]
@@ -76,11 +76,12 @@ class ScriptedServer:
         self.connections += 1
         self.open += 1
         number = self.connections
-        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            while await self._answer(reader, writer, number):
-                pass
-        self.open -= 1
-        writer.close()
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                while await self._answer(reader, writer, number):
+                    pass
+        finally:
+            self.open -= 1
 
     async def _answer(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
@@ -112,6 +113,9 @@ class ScriptedServer:
                 await writer.drain()
             elif isinstance(step, int | float):
                 await asyncio.sleep(step)
+            elif callable(step):
+                while not step():
+                    await asyncio.sleep(0.01)
             elif step == HOLD:
                 with suppress(ConnectionError):
                     await reader.read()
@@ -125,10 +129,12 @@ class ScriptedServer:
         return True
 
 
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
+
+
 @contextmanager
-def scripted(*scripts: Script | Callable[[Received], Script]) -> Iterator[ScriptedServer]:
-    """Run a server with these scripts."""
-    server = ScriptedServer(list(scripts))
+def in_a_thread(serve: Serve) -> Iterator[int]:
+    """Run a server on loopback in an event loop of its own, and give its port."""
     loop = asyncio.new_event_loop()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -136,31 +142,44 @@ def scripted(*scripts: Script | Callable[[Received], Script]) -> Iterator[Script
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        await server.serve(reader, writer)
-        tasks.discard(task)
+        try:
+            await serve(reader, writer)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            writer.close()
+            tasks.discard(task)
 
-    listening = loop.run_until_complete(
-        asyncio.start_server(connected, "127.0.0.1", 0, backlog=1000)
-    )
-    server.port = listening.sockets[0].getsockname()[1]
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
+    def run(work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(10)
 
     async def stop() -> None:
         listening.close()
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # for transports that are closing
 
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
     try:
-        yield server
+        listening = run(asyncio.start_server(connected, "127.0.0.1", 0, backlog=1000))
+        try:
+            yield listening.sockets[0].getsockname()[1]
+        finally:
+            run(stop())
     finally:
-        asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
-        loop.run_until_complete(asyncio.sleep(0))
         loop.close()
+
+
+@contextmanager
+def scripted(*scripts: Script | Callable[[Received], Script]) -> Iterator[ScriptedServer]:
+    """Run a server with these scripts."""
+    server = ScriptedServer(list(scripts))
+    with in_a_thread(server.serve) as server.port:
+        yield server
 
 
 # --- Scripts ---------------------------------------------------------------------------------

@@ -1,0 +1,176 @@
+"""What a model replied: reads the answer while it streams, and verifies its quotes on the way.
+
+The model answers with one JSON object: `found`, `citations` and `answer`, in this order, so that
+each quote is verified before the first word of the answer is shown. Another order is understood:
+then the answer is shown up to its first mark, and the rest when its quotes are verified. A reply
+without such an object is an answer without citations.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables.utils import AddableDict
+
+from ai21_chains.answers import (
+    Marks,
+    Status,
+    locate,
+    sentences,
+    unsupported,
+    unsupported_numbers,
+)
+from ai21_chains.chains._json import Read, read_object, repaired
+from ai21_chains.citations import Citation, PreparedDocuments, RejectedQuote
+
+_MEMBERS = ("found", "citations", "answer")
+_FENCE = re.compile(r"\A\s*`+\s*(?:json)?\s*|\s*`+\s*\Z")
+_LIMITS = {"length", "max_tokens"}
+"""Finish reasons of models that were cut off, as their providers call it."""
+
+
+class Reply:
+    """Reads a model's reply piece by piece, verifying its quotes on the way.
+
+    Args:
+        prepared: The documents that the model was given.
+        require_citation: Whether an answer without a verified quote counts as none.
+        abstention: The answer's text when the documents have no answer.
+    """
+
+    def __init__(
+        self, prepared: PreparedDocuments, *, require_citation: bool, abstention: str
+    ) -> None:
+        self._prepared = prepared
+        self._require_citation = require_citation
+        self._abstention = abstention
+        self._raw = ""
+        self._taken = 0
+        self._answer = ""
+        self._denied = False
+        self._marks = Marks()
+        self._citations: dict[int, Citation] = {}
+        self._rejected: list[RejectedQuote] = []
+
+    def read(self, text: str) -> Iterator[AddableDict]:
+        """Take a piece of the reply and yield what of the answer it completes."""
+        self._raw += text
+        read = read_object(self._raw, _MEMBERS)
+        if read is None:
+            return
+        names = list(read.members)
+        finished = names if read.closed else names[:-1]
+        if {"found", "citations"} <= {*finished}:
+            self._settle(read.members)
+        # What is no text may still change its form.
+        answer = read.members.get("answer")
+        yield from self._take(answer if isinstance(answer, str) else "")
+
+    def close(self, message: BaseMessage) -> Iterator[AddableDict]:
+        """Yield the rest of the result.
+
+        Args:
+            message: The whole message, for its finish reason.
+        """
+        read = read_object(self._raw, _MEMBERS, last=True)
+        if read is None:
+            # Prose instead of JSON is no reason to lose it.
+            read = Read({"answer": repaired(_FENCE.sub("", self._raw))}, closed=True)
+        self._settle(read.members)
+        yield from self._take(_text(read.members.get("answer")))
+        yield from self._show(self._marks.close())
+        found = bool(self._answer) and not self._denied
+        truncated = _was_cut(message) and not self._denied
+        if not self._answer and not truncated:
+            yield from self._show(self._abstention)
+        yield AddableDict(self._verdict(found, truncated))
+
+    def _take(self, answer: str) -> Iterator[AddableDict]:
+        new, self._taken = answer[self._taken :], max(len(answer), self._taken)
+        yield from self._show(self._marks.feed(new))
+
+    def _show(self, text: str) -> Iterator[AddableDict]:
+        if text:
+            self._answer += text
+            yield AddableDict(answer=text)
+
+    def _settle(self, members: Mapping[str, Any]) -> None:
+        """Verify the quotes, once all of them are there."""
+        if self._marks.verified is not None:
+            return
+        self._denied = str(members.get("found")).lower() in ("false", "no")
+        for given, quote, claimed in [] if self._denied else _quotes(members.get("citations")):
+            result = self._prepared.verify(quote, claimed=claimed)
+            if isinstance(result, RejectedQuote):
+                self._rejected.append(result)
+            else:
+                # Of several quotes under one number the first has the mark.
+                number = given if given not in self._citations else -len(self._citations) - 1
+                self._citations[number] = result
+        self._marks.verified = frozenset(self._citations)
+
+    def _verdict(self, found: bool, truncated: bool) -> dict[str, Any]:
+        spans = sentences(self._answer) if found else []
+        citations = locate(self._numbered() if found else [], spans)
+        without = unsupported(spans, citations)
+        supported = len(spans) - len(without)
+        return {
+            "answer": "",
+            "answerable": found and (bool(citations) or not self._require_citation),
+            "status": _status(found, truncated, bool(citations), bool(without)),
+            "citations": citations,
+            "rejected": self._rejected,
+            "support": supported / len(spans) if spans else 0.0,
+            "unsupported_sentences": without,
+            "unsupported_numbers": unsupported_numbers(self._answer, citations) if found else [],
+        }
+
+    def _numbered(self) -> list[Citation]:
+        numbers = self._marks.numbers
+        first_used = sorted(self._citations, key=lambda given: numbers.get(given, len(numbers) + 1))
+        return [
+            self._citations[given].model_copy(update={"id": self._marks.number(given)})
+            for given in first_used
+        ]
+
+
+def _status(found: bool, truncated: bool, cited: bool, partly: bool) -> Status:
+    if truncated:
+        return "truncated"
+    if not found:
+        return "not_found"
+    if not cited:
+        return "unverified"
+    return "partly" if partly else "answered"
+
+
+def _was_cut(message: BaseMessage) -> bool:
+    metadata = message.response_metadata
+    reasons = (metadata.get(key) for key in ("finish_reason", "stop_reason", "done_reason"))
+    return any(str(reason).lower() in _LIMITS for reason in reasons)
+
+
+def _text(answer: object) -> str:
+    if answer is None or answer in ([], {}):
+        return ""
+    return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+
+
+def _quotes(citations: object) -> Iterator[tuple[int, str, int | None]]:
+    """Yield each quote with its number and the document that it is said to be from."""
+    items = [citations] if isinstance(citations, Mapping | str) else citations
+    for position, item in enumerate(items if isinstance(items, list) else (), start=1):
+        entry = item if isinstance(item, Mapping) else {"quote": item}
+        quote = entry.get("quote")
+        if isinstance(quote, str):
+            given = _integer(entry.get("id"))
+            yield given if given is not None else position, quote, _integer(entry.get("doc"))
+
+
+def _integer(value: object) -> int | None:
+    digits = re.search(r"\d{1,6}", str(value)) if isinstance(value, int | float | str) else None
+    return int(digits[0]) if digits else None
