@@ -74,7 +74,7 @@ class Call:
         self._body = body
         self._content = _protocol.encode(body)
         self._headers = _headers(headers, key)
-        self._secret = _secret_pattern(httpx.Headers(self._headers)["authorization"])
+        self._secret = _secret_pattern(self._headers)
         self._timeout = timeout
         self._max_retries = max_retries
         self._failures = 0
@@ -272,8 +272,9 @@ def _headers(given: Mapping[str, str], key: str) -> dict[str, str]:
     return merge_headers(ours, given)
 
 
-def _secret_pattern(authorization: str) -> re.Pattern[str]:
-    secret = authorization.split(" ")[-1]
+def _secret_pattern(headers: Mapping[str, str]) -> re.Pattern[str]:
+    authorization = (text for name, text in headers.items() if name.lower() == "authorization")
+    secret = next(authorization).split(" ")[-1]
     exactly = re.escape(secret)
     if len(secret) < 10:
         # A key as short as "test" is found in many a word; by itself it is the key.

@@ -16,9 +16,11 @@ _STOP = re.compile(
     re.X,
 )
 _ABBREVIATION = re.compile(
-    r"\b(?:mr|mrs|ms|dr|prof|st|vs|cf|e\.g|i\.e|approx|ca|(?-i:[A-Z]))\Z|^\W*\d{1,3}\Z", re.I
+    r"\b(?:mr|mrs|ms|dr|prof|st|vs|cf|e\.g|i\.e|approx|ca|(?-i:[A-Z]))\Z"
+    r"|^\W*(?:\d{1,3}|[^\W\d_]+)\Z",
+    re.I,
 )
-"""The end of a line behind which a full stop ends nothing: "e.g", an initial, a list's "1"."""
+"""The end of a line behind which a full stop ends nothing: "e.g", an initial, a list's "1", "Yes"."""
 _BEFORE_NUMBER = re.compile(r"\b(?:nos?|nr|art|sec|fig|vol|ch|pp?|par)\Z", re.I)
 _NEXT = re.compile(r"\s*[\"'“‘«(\[*_]*")
 _GOES_ON = re.compile(r"[a-zß-öø-ÿ]")

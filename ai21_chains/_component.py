@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.language_models import BaseLanguageModel
 from langchain_core.utils import secret_from_env
-from pydantic import ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from ai21_chains import _options
 from ai21_chains._version import __version__
-from ai21_chains.client import STUDIO, AI21Client, AsyncHTTPClient, HTTPClient, merge_headers
+from ai21_chains.client import (
+    STUDIO,
+    AI21Client,
+    AsyncHTTPClient,
+    HTTPClient,
+    Timeout,
+    merge_headers,
+)
 from ai21_chains.errors import ConfigurationError
 
 ADDRESSES = ("AI21_API_HOST", "AI21_API_BASE", "AI21_API_URL")
@@ -98,6 +105,16 @@ class AI21Component(BaseLanguageModel[Any]):
         """Say which fields hold secrets, and where they are read from when the object is loaded."""
         return {"api_key": "AI21_API_KEY"}
 
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """Say what is dumped in another form: an `httpx.Timeout` as the dict of its parts."""
+        return {"timeout": self.timeout.as_dict()} if isinstance(self.timeout, Timeout) else {}
+
+    @field_validator("timeout", mode="before")
+    @classmethod
+    def _ai21_load_timeout(cls, timeout: object) -> object:
+        return Timeout(**timeout) if isinstance(timeout, dict) else timeout
+
     @classmethod
     def is_lc_serializable(cls) -> bool:
         """Say that the object can be dumped and loaded, without its key."""
@@ -106,7 +123,7 @@ class AI21Component(BaseLanguageModel[Any]):
     def _asked(self, given: Mapping[str, Any]) -> _options.CallOptions:
         """Return the options of a call: its own, then those of the constructor."""
         known = _options.CallOptions.__annotations__
-        own = {name: getattr(self, name) for name in type(self).model_fields if name in known}
+        own = {name: value for name, value in vars(self).items() if name in known}
         return _options.check_call({**own, **_options.canonical(given)}, type(self).__name__)
 
     # --- Copies ------------------------------------------------------------------------------

@@ -14,7 +14,11 @@ import string
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
+
+from pydantic import BaseModel
+
+from ai21_chains.answers import GroundedAnswer, unsupported_numbers
 
 Part: TypeAlias = tuple[float, float]
 """What one question adds to a figure: numerator and denominator."""
@@ -26,12 +30,12 @@ RESAMPLES = 1000
 """How often the questions are drawn anew for an interval."""
 
 FIGURES: dict[str, tuple[str, str]] = {
-    "answer_exact": ("Answers", "Exact match, all questions"),
-    "answer_f1": ("Answers", "Token F1, all questions"),
-    "has_answer_exact": ("Answers", "Exact match, questions with an answer"),
-    "has_answer_f1": ("Answers", "Token F1, questions with an answer"),
-    "has_answer_recall": ("Answers", "Token recall, questions with an answer"),
-    "no_answer_exact": ("Answers", "Exact match (= F1), questions without an answer"),
+    "answer_exact": ("Answers", "SQuAD exact match, all questions"),
+    "answer_f1": ("Answers", "SQuAD F1, all questions"),
+    "has_answer_exact": ("Answers", "SQuAD exact match, questions with an answer"),
+    "has_answer_f1": ("Answers", "SQuAD F1, questions with an answer"),
+    "has_answer_recall": ("Answers", "Recall of the gold answer's words, questions with an answer"),
+    "no_answer_exact": ("Answers", "SQuAD exact match (= F1), questions without an answer"),
     "right_choice": ("Abstention", "Rightly answered or rightly abstained"),
     "abstention_precision": ("Abstention", "Precision of abstaining"),
     "abstention_recall": ("Abstention", "Recall of abstaining"),
@@ -82,6 +86,35 @@ class Estimate(NamedTuple):
     low: float
     high: float
     n: int
+
+
+class Figure(BaseModel):
+    """A figure of a report.
+
+    Attributes:
+        group: What it belongs to, such as "Citations".
+        label: What it is called in tables.
+        unit: "share" (from 0 to 1), "s" (seconds) or "tokens".
+        value: The figure.
+        low: Lower end of its 95 % bootstrap interval.
+        high: Upper end of its 95 % bootstrap interval.
+        n: Number of questions that it rests on.
+    """
+
+    group: str
+    label: str
+    unit: Literal["share", "s", "tokens"]
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def row(self) -> str:
+        """The figure as a row of a Markdown table."""
+        form = {"s": "{:.3f} s", "tokens": "{:,.0f}"}.get(self.unit, "{:.1%}")
+        value, low, high = map(form.format, (self.value, self.low, self.high))
+        return f"| {self.label} | {value} | {low} to {high} | {self.n:,} |"
 
 
 class Overlap(NamedTuple):
@@ -232,6 +265,38 @@ def overlap_parts(name: str, overlap: Overlap | None) -> dict[str, Part]:
     return means({f"{name}_{kind}": value for kind, value in values.items() if value is not None})
 
 
+def evidence_parts(
+    passages: Passages, cited: Sequence[Place] | None, gold: Sequence[Place]
+) -> dict[str, Part]:
+    """Return what a question adds to the evidence figures, by characters and by sentences.
+
+    Args:
+        passages: The documents.
+        cited: The passages that were cited; None if the chain failed.
+        gold: The passages that prove the answer. A question without any adds nothing.
+    """
+    if not gold:
+        return {}
+    parts: dict[str, Part] = {}
+    for name, cut in (("character", passages.characters), ("sentence", passages.sentences)):
+        overlap = None if cited is None else Overlap.of(cut(cited), cut(gold))
+        parts |= overlap_parts(name, overlap)
+    return parts
+
+
+def document_parts(cited: Sequence[Place] | None, relevant: Sequence[str]) -> dict[str, Part]:
+    """Return what a question adds to the figures on cited documents.
+
+    Args:
+        cited: The passages that were cited; None if the chain failed.
+        relevant: Ids of the documents that are right. A question without any adds nothing.
+    """
+    if not relevant:
+        return {}
+    overlap = None if cited is None else Overlap.of([key for key, _, _ in cited], relevant)
+    return overlap_parts("document", overlap)
+
+
 def ranking_parts(ranking: Sequence[str], relevant: Set[str]) -> dict[str, Part]:
     """Return what a question adds to the retrieval figures.
 
@@ -249,6 +314,39 @@ def ranking_parts(ranking: Sequence[str], relevant: Set[str]) -> dict[str, Part]
             "reciprocal_rank": reciprocal_rank(ranking, relevant),
         }
     )
+
+
+def claim_parts(answer: GroundedAnswer, verified: int) -> dict[str, Part]:
+    """Return what an answer adds by what it claims for itself, and what it cost.
+
+    Args:
+        answer: The answer.
+        verified: How many of its citations hold.
+    """
+    parts: dict[str, Part] = {}
+    if quotes := len(answer.citations) + len(answer.rejected):
+        parts["verified_quotes"] = (verified, quotes)
+    if answer.answerable:
+        parts["support"] = (answer.support, 1.0)
+        # Without any citation all numbers are unsupported: these are all there are.
+        if numbers := set(unsupported_numbers(answer.answer, ())):
+            supported = numbers.difference(answer.unsupported_numbers)
+            parts["number_support"] = (len(supported), len(numbers))
+    if answer.usage is not None:
+        parts["input_tokens"] = (answer.usage["input_tokens"], 1.0)
+        parts["output_tokens"] = (answer.usage["output_tokens"], 1.0)
+    return parts
+
+
+def failed_parts(answerable: bool, judged: bool) -> dict[str, Part]:
+    """Return what a failed call adds to the figures that an answer would have earned by itself.
+
+    Args:
+        answerable: Whether there should have been an answer, with at least one quote.
+        judged: Whether a judge would have read it.
+    """
+    names = ["verified_quotes", "support", *(["judged_sentences", "judged_answers"] * judged)]
+    return means(dict.fromkeys(names, 0.0)) if answerable else {}
 
 
 def means(values: Mapping[str, float]) -> dict[str, Part]:
@@ -383,12 +481,7 @@ def estimate_ratios(rows: Sequence[Mapping[str, Part]], *, seed: int) -> dict[st
         The figures by name, in the order in which the names first occur. A figure without a
         denominator above 0 is left out.
     """
-    names = dict.fromkeys(name for row in rows for name in row)
-    columns = {
-        name: tuple(zip(*(row.get(name, (0.0, 0.0)) for row in rows), strict=True))
-        for name in names
-    }
-    columns = {name: column for name, column in columns.items() if any(column[1])}
+    columns = _columns(rows)
     drawn: dict[str, list[float]] = {name: [] for name in columns}
     for draw in _draws(len(rows), seed):
         for name, (numerators, denominators) in columns.items():
@@ -399,6 +492,19 @@ def estimate_ratios(rows: Sequence[Mapping[str, Part]], *, seed: int) -> dict[st
         name: _estimate(sum(above) / sum(below), drawn[name], sum(map(bool, below)))
         for name, (above, below) in columns.items()
     }
+
+
+def _columns(rows: Sequence[Mapping[str, Part]]) -> dict[str, tuple[list[float], list[float]]]:
+    """Return each figure's numerators and denominators, with 0 for who does not belong to it."""
+    nothing = (0.0, 0.0)
+    columns = {
+        name: (
+            [row.get(name, nothing)[0] for row in rows],
+            [row.get(name, nothing)[1] for row in rows],
+        )
+        for name in dict.fromkeys(name for row in rows for name in row)
+    }
+    return {name: column for name, column in columns.items() if any(column[1])}
 
 
 def estimate_quantile(values: Sequence[float], share: float, *, seed: int) -> Estimate:
@@ -422,3 +528,33 @@ def _estimate(value: float, drawn: Sequence[float], n: int) -> Estimate:
     # Without a draw that holds one of its questions, a figure's interval is the figure itself.
     drawn = drawn or [value]
     return Estimate(value, quantile(drawn, 0.025), quantile(drawn, 0.975), n)
+
+
+def figures(
+    rows: Sequence[Mapping[str, Part]], seconds: Sequence[float], *, seed: int
+) -> dict[str, Figure]:
+    """Reckon all figures of a report.
+
+    Args:
+        rows: For each question what it adds to the figures that it belongs to.
+        seconds: How long the answers took.
+        seed: Of the intervals.
+
+    Returns:
+        By name, in the order of `FIGURES`, without those that rest on no question.
+    """
+    estimates = estimate_ratios(rows, seed=seed)
+    if seconds:
+        estimates["latency_p50"] = estimate_quantile(seconds, 0.5, seed=seed)
+        estimates["latency_p95"] = estimate_quantile(seconds, 0.95, seed=seed)
+    return {
+        name: Figure(group=group, label=label, unit=_unit(name), **estimates[name]._asdict())
+        for name, (group, label) in FIGURES.items()
+        if name in estimates
+    }
+
+
+def _unit(name: str) -> Literal["share", "s", "tokens"]:
+    if name.startswith("latency"):
+        return "s"
+    return "tokens" if name.endswith("_tokens") else "share"

@@ -29,7 +29,7 @@ _MARK = re.compile(
 
 _EXTRAS = {"document_index", "document_id", "source", "page", "start", "end"}
 
-_UNFINISHED = re.compile(r"\[[\d\s,;–-]*\Z|\Z")
+_UNFINISHED = re.compile(r"\[[\d\s,;–-]*\Z")
 _MAY_BE_MARK = re.compile(r"[\]\[\d\s,;–-]*")
 
 
@@ -151,7 +151,7 @@ class Marks:
     def close(self) -> str:
         """Return the rest; what is not known to be verified by now is not."""
         # What was cut off inside a mark has none.
-        return self._show(_UNFINISHED.search(self._text, self._at).start())
+        return self._show(len(_UNFINISHED.sub("", self._text)))
 
     def number(self, given: int) -> int:
         """Return our number for one of the model's."""

@@ -97,6 +97,9 @@ class ChatAI21(AI21Component, BaseChatModel):
     streaming: bool = False
     """Whether `invoke` streams, too."""
 
+    # Of two base classes' settings pydantic takes those of the second.
+    model_config = AI21Component.model_config
+
     _tokens: TokenEstimate = PrivateAttr(default_factory=TokenEstimate)
 
     @model_validator(mode="after")

@@ -6,15 +6,20 @@ usage. A question that the documents do not answer is fine.
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import signal
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from langchain_core.documents import Document
 from rich.console import Console
+from typer.core import TyperGroup
 
 from ai21_chains._version import __version__
 from ai21_chains.answers import GroundedAnswer, place
@@ -26,15 +31,34 @@ from ai21_chains.emulator import Emulator
 from ai21_chains.emulator.__main__ import run as run_emulator
 from ai21_chains.errors import AI21Error, ConfigurationError
 
+_UsageError: Any = typer.BadParameter.__base__
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Characters by which a document could give orders to the terminal."""
+
+
+class _Commands(TyperGroup):
+    """The commands; wrong usage is one line, as every other error."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            # What the terminal's encoding lacks is escaped: it must not end the program.
+            getattr(stream, "reconfigure", dict)(errors="backslashreplace")
+        try:
+            code = super().main(*args, **{**options, "standalone_mode": False})
+        except _UsageError as error:
+            path = error.ctx.command_path if error.ctx else "ai21-chains"
+            _say(f"Error: {error.format_message()} Try '{path} --help'.")
+            code = 2
+        sys.exit(code)
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="AI21's models in LangChain, and answers from documents with citations that are checked.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-_stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 Paths = Annotated[list[Path], typer.Argument(help="Files, or folders to read files from.")]
 Model = Annotated[str, typer.Option(help="Model id.")]
@@ -44,11 +68,15 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 @app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
         typer.echo(f"ai21-chains {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -63,43 +91,52 @@ def ask(
     with _one_line_errors(debug):
         if not question.strip():
             raise ConfigurationError("The question is empty")
-        chain = create_grounded_qa_chain(_chat_model(model))
         asked = {"question": question, "documents": _load(paths)}
+        chain = create_grounded_qa_chain(_chat_model(model))
         if as_json:
-            typer.echo(chain.invoke(asked).model_dump_json(indent=2))
+            _print_json(chain.invoke(asked))
         else:
             answer = GroundedAnswer.model_validate(_shown(chain.stream(asked)))
-            typer.echo("".join(_sources(answer)), nl=False)
+            _print("".join(_sources(answer)))
 
 
 @app.command()
 def emulate(
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any.")] = 8021,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any.")] = 8021,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     debug: Debug = False,
 ) -> None:
     """Serve an emulation of AI21's API on this machine, for tests and demonstrations."""
-    with _one_line_errors(debug):
-        run_emulator(host, port)
+    with _one_line_errors(debug), suppress(KeyboardInterrupt):
+        # A service manager's way of saying Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            run_emulator(host, port)
+        except OSError as error:
+            raise AI21Error(
+                f"Cannot listen on port {port} of {host} ({error.strerror}); choose another with "
+                "--port"
+            ) from error
 
 
 @contextmanager
 def _one_line_errors(debug: bool) -> Iterator[None]:
     try:
         yield
+    except BrokenPipeError:
+        # Whoever read has enough (`| head`). What is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (AI21Error, OSError) as error:
         if debug:
             raise
-        _stderr.print(f"Error: {' '.join(str(error).split())}")
+        _say(f"Error: {' '.join(str(error).split())}")
         raise typer.Exit(2 if isinstance(error, ConfigurationError) else 1) from None
 
 
 def _chat_model(model: str) -> ChatAI21:
     if os.environ.get("AI21_API_KEY") or any(map(os.environ.get, ADDRESSES)):
         return ChatAI21(model=model, temperature=0)
-    _stderr.print(
-        "No AI21_API_KEY: the embedded emulator answers, extractively, without a language model."
-    )
+    _say("No AI21_API_KEY: the embedded emulator answers, extractively, without a language model.")
     transport = Emulator().transport()
     return ChatAI21(
         model=model,
@@ -111,22 +148,43 @@ def _chat_model(model: str) -> ChatAI21:
 
 
 def _load(paths: list[Path]) -> list[Document]:
-    with _stderr.status("Reading the documents …"):
+    with Console(stderr=True).status("Reading the documents …"):
         return load_documents(paths)
 
 
 def _shown(pieces: Iterable[Any]) -> Any:
     """Print the answer as it grows and return the sum of the pieces."""
     total: Any = None
-    for piece in pieces:
-        typer.echo(piece.get("answer", ""), nl=False)
-        total = piece if total is None else total + piece
-    typer.echo()
+    try:
+        for piece in pieces:
+            _print(piece.get("answer", ""))
+            total = piece if total is None else total + piece
+    finally:
+        if total and total.get("answer"):
+            _print("\n")
     return total
 
 
 def _sources(answer: GroundedAnswer) -> Iterator[str]:
+    if answer.status == "truncated":
+        yield "\nThe answer was cut off: the model may not say more at once.\n"
+    if answer.status == "unverified":
+        yield "\nNo quote from the documents supports this answer.\n"
     for citation in answer.citations:
         yield f"\n[{citation.id}] {place(citation)}\n“{citation.quote}”\n"
     for rejected in answer.rejected:
         yield f"\nNot verified, so not cited: “{rejected.quote}” {rejected.message}\n"
+
+
+def _print(text: str) -> None:
+    typer.echo(_CONTROL.sub("\ufffd", text.replace("\r\n", "\n")), nl=False)
+
+
+def _print_json(answer: GroundedAnswer) -> None:
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    data = answer.model_dump(mode="json")
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=not unicode))
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

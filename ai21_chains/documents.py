@@ -14,7 +14,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -26,7 +26,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from ai21_chains.errors import DocumentError, MissingExtraError
+from ai21_chains.errors import ConfigurationError, DocumentError, MissingExtraError
 
 DEFAULT_MAX_BYTES = 50_000_000
 """Files above this size are refused unless `max_bytes` says otherwise: 50 MB."""
@@ -109,6 +109,49 @@ def read_text(path: str | Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> str:
     return PAGE_SEPARATOR.join(_read(os.fspath(path), max_bytes).pages)
 
 
+def split_documents(
+    documents: Iterable[Document], *, chunk_size: int = 2000, chunk_overlap: int = 200
+) -> list[Document]:
+    r"""Split documents into chunks that are small enough to be searched and can still be cited.
+
+    Chunks end at the end of a paragraph, else of a line, else of a word, and begin with the last
+    words of the chunk before, so that few sentences are cut in two. A chunk is a slice of its
+    document without the white space around it; its metadata is the document's, and `start_index`
+    its offset in the text of the file (see `read_text`), also if the document is a page.
+
+    Args:
+        documents: What `load_documents` returns, or other documents.
+        chunk_size: The largest number of characters of a chunk.
+        chunk_overlap: The largest number of characters that two chunks have in common.
+
+    Returns:
+        The chunks in order. Chunks have no `id`: they are not the document.
+
+    Raises:
+        ConfigurationError: `chunk_overlap` is negative, or not less than `chunk_size`.
+        MissingExtraError: `ai21-chains[splitters]` is not installed.
+
+    Example:
+        >>> page = Document("Quiet from ten.\n\nNo dogs.", metadata={"page": 2, "start_index": 70})
+        >>> for chunk in split_documents([page], chunk_size=20, chunk_overlap=0):
+        ...     print(chunk.metadata, repr(chunk.page_content))
+        {'page': 2, 'start_index': 70} 'Quiet from ten.'
+        {'page': 2, 'start_index': 87} 'No dogs.'
+    """
+    if not 0 <= chunk_overlap < chunk_size:
+        raise ConfigurationError(
+            f"chunk_overlap should be from 0 to less than chunk_size ({chunk_size}), "
+            f"got {chunk_overlap}"
+        )
+    chunks = []
+    for document in documents:
+        text, offset = document.page_content, document.metadata.get("start_index", 0)
+        for start, end in _slices(text, chunk_size, chunk_overlap):
+            metadata = {**document.metadata, "start_index": offset + start}
+            chunks.append(Document(text[start:end], metadata=metadata))
+    return chunks
+
+
 @dataclass(frozen=True)
 class _Content:
     """What was read from one file; `labels` (one a page) only if the file has pages."""
@@ -133,6 +176,30 @@ def _to_documents(source: str, content: _Content) -> list[Document]:
             documents.append(Document(text, metadata=metadata))
         start += len(text) + len(PAGE_SEPARATOR)
     return documents
+
+
+# Chunks
+
+
+def _slices(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]:
+    pieces = [text] if len(text) <= size else _splitter(size - overlap).split_text(text)
+    end = 0
+    for piece in pieces:
+        start, end = end, end + len(piece)
+        if piece.strip():
+            start = _word_start(text, max(start - overlap, 0), start)
+            yield (
+                start + len(text[start:end]) - len(text[start:end].lstrip()),
+                start + len(text[start:end].rstrip()),
+            )
+
+
+def _word_start(text: str, start: int, end: int) -> int:
+    ...
+
+
+def _splitter(size: int) -> Any:
+    ...
 
 
 # Files

@@ -52,8 +52,8 @@ def peer_python(name: str, cache: Path) -> str:
     done = folder / "installed.txt"
     if not done.exists() or done.read_text() != wanted:
         print(f"Making an environment for {name} in {folder}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *PEERS[name]], check=True, stdout=sys.stderr)
         done.write_text(wanted)
     return str(python)

@@ -44,14 +44,14 @@ class Task(NamedTuple):
     Attributes:
         name: How the table calls it.
         what: The measurement's name in `worker`.
-        count: How often in one round.
+        times: How often in one round.
         unit: Unit of the CPU figure, with its factor from seconds.
         path: How the server is to answer.
     """
 
     name: str
     what: str
-    count: int
+    times: int
     unit: tuple[str, float] = ("µs CPU", 1e6)
     path: str = ""
 
@@ -84,7 +84,7 @@ class Worker:
         assert process.stdin
         assert process.stdout
         url = f"{address}{task.path}/studio/v1"
-        process.stdin.write(json.dumps({"what": task.what, "url": url, "count": task.count}) + "\n")
+        process.stdin.write(json.dumps({"what": task.what, "url": url, "count": task.times}) + "\n")
         process.stdin.flush()
         ready, _, _ = select.select([process.stdout], [], [], LONGEST_ANSWER)
         line = process.stdout.readline() if ready else ""
@@ -215,8 +215,8 @@ def _rows_of_task(
     unit, factor = task.unit
     cpu = Row(task.name, unit)
     many = task.what == "at_once"
-    wall = Row(f"{task.count} at once, all", "s", ideal=0.2)
-    most = Row(f"{task.count} at once, most in flight", "calls", ideal=task.count)
+    wall = Row(f"{task.times} at once, all", "s", ideal=0.2)
+    most = Row(f"{task.times} at once, most in flight", "calls", ideal=task.times)
     spent = dict.fromkeys((worker.name for worker in workers), 0.0)
     for number in range(options.rounds):
         for worker in _turned(workers, number):

@@ -47,9 +47,10 @@ def test_the_body_is_exactly_what_was_asked(ask: Ask, server) -> None:
     }
     streamed = {"stream": True} if ask in calls.STREAMED else {}
     sent = server.requests[0]
-    assert sent.content == json.dumps(
-        {**body, **streamed}, ensure_ascii=False, separators=(",", ":")
-    ).encode()
+    assert (
+        sent.content
+        == json.dumps({**body, **streamed}, ensure_ascii=False, separators=(",", ":")).encode()
+    )
     assert sent.header("content-length") == [str(len(sent.content))]
 
 
@@ -292,11 +293,7 @@ def test_a_proxy_does_not_go_with_an_own_client(ask: Ask) -> None:
     sync, other = _own(transport=httpx.MockTransport(lambda _: httpx.Response(500)))
 
     with pytest.raises(ConfigurationError, match="proxy does not go with"):
-        ask(
-            AI21Client(
-                api_key="k", http_client=sync, http_async_client=other, proxy="http://x:1"
-            )
-        )
+        ask(AI21Client(api_key="k", http_client=sync, http_async_client=other, proxy="http://x:1"))
 
 
 @pytest.mark.parametrize(

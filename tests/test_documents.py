@@ -470,7 +470,7 @@ def test_every_refusal_is_an_ai21_error_and_a_value_error(tmp_path: Path) -> Non
 def test_the_example_folder_loads_with_titles_and_pages() -> None:
     documents = load_documents(EXAMPLES)
     assert [document.metadata["title"] for document in documents] == [
-        *["Tarnwell Barista 3 – Operating Manual"] * 6,  # noqa: RUF001
+        *["Tarnwell Barista 3 – Operating Manual"] * 6,
         "Staff Handbook",
         "supply_contract",
     ]

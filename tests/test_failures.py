@@ -255,9 +255,9 @@ def test_a_key_that_is_echoed_is_not_repeated(ask: Ask, script) -> None:
 
 def test_a_key_in_a_header_of_the_users_own_is_not_repeated(ask: Ask) -> None:
     headers = {"authorization": f"Token {KEY}"}
-    with scripted(answer({"detail": KEY}, "401 X")) as server:
-        with pytest.raises(AuthenticationError) as caught:
-            ask(client(server, api_key=None, headers=headers))
+    script = answer({"detail": KEY}, "401 X")
+    with scripted(script) as server, pytest.raises(AuthenticationError) as caught:
+        ask(client(server, api_key=None, headers=headers))
 
     assert KEY not in everything(caught.value)
 
@@ -265,9 +265,9 @@ def test_a_key_in_a_header_of_the_users_own_is_not_repeated(ask: Ask) -> None:
 @pytest.mark.parametrize("key", ["test", "key", "a", "Bad"])
 def test_a_short_key_does_not_garble_the_servers_words(ask: Ask, key: str) -> None:
     words = "Forbidden: BadOrMissing Apikey/JWT, latest"
-    with scripted(answer({"detail": words}, "401 X")) as server:
-        with pytest.raises(AuthenticationError) as caught:
-            ask(client(server, api_key=key))
+    script = answer({"detail": words}, "401 X")
+    with scripted(script) as server, pytest.raises(AuthenticationError) as caught:
+        ask(client(server, api_key=key))
 
     assert caught.value.detail == words
 

@@ -72,9 +72,7 @@ PLAIN = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: clos
         pytest.param(stream(JOINED), id="all-at-once"),
         pytest.param(stream(*every_byte(*HELLO)), id="byte-by-byte"),
         pytest.param(stream(JOINED.replace(b"\n", b"\r\n")), id="CRLF"),
-        pytest.param(
-            stream(*every_byte(JOINED.replace(b"\n", b"\r\n"))), id="CRLF-byte-by-byte"
-        ),
+        pytest.param(stream(*every_byte(JOINED.replace(b"\n", b"\r\n"))), id="CRLF-byte-by-byte"),
         pytest.param(stream(JOINED.replace(b"\n", b"\r")), id="CR"),
         pytest.param(stream(b": hi\n\n", ROLE, b":\n", *HELLO[1:]), id="comments"),
         pytest.param(stream(JOINED.replace(b"data:", b"event: x\nid: 1\ndata:")), id="names"),

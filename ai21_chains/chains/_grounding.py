@@ -79,7 +79,12 @@ def for_prompt(documents: Sequence[Document]) -> str:
 
 def defused(text: str) -> str:
     """Take away what a text could use to pass for something else than a document."""
-    return _CONTROL.sub("\\g<opening>\u200b", _INVISIBLE.sub("", text))
+    return _CONTROL.sub("\\g<opening>\u200b", _INVISIBLE.sub("", _valid(text)))
+
+
+def _valid(text: str) -> str:
+    # Half a surrogate pair, from a broken file name for one, cannot be sent.
+    return text.encode(errors="replace").decode()
 
 
 def _metadata(document: Document) -> dict[str, str]:

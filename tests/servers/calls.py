@@ -62,20 +62,20 @@ WHOLE = (complete, acomplete)
 Call = Callable[..., AIMessage]
 
 
-def invoke(model: Runnable[Any, Any], said: object = "Hi", **options: Any) -> AIMessage:
+def invoke(model: Runnable[Any, Any], said: object = "Hi", /, **options: Any) -> AIMessage:
     return model.invoke(said, **options)
 
 
-def ainvoke(model: Runnable[Any, Any], said: object = "Hi", **options: Any) -> AIMessage:
+def ainvoke(model: Runnable[Any, Any], said: object = "Hi", /, **options: Any) -> AIMessage:
     return asyncio.run(model.ainvoke(said, **options))
 
 
-def streamed(model: Runnable[Any, Any], said: object = "Hi", **options: Any) -> AIMessage:
+def streamed(model: Runnable[Any, Any], said: object = "Hi", /, **options: Any) -> AIMessage:
     first, *chunks = model.stream(said, **options)
     return sum(chunks, first)
 
 
-def astreamed(model: Runnable[Any, Any], said: object = "Hi", **options: Any) -> AIMessage:
+def astreamed(model: Runnable[Any, Any], said: object = "Hi", /, **options: Any) -> AIMessage:
     async def run() -> AIMessage:
         first, *chunks = [chunk async for chunk in model.astream(said, **options)]
         return sum(chunks, first)

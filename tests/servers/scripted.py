@@ -98,9 +98,7 @@ class ScriptedServer:
         self.busy += 1
         self.most_at_once = max(self.most_at_once, self.busy)
         try:
-            return await self._play(
-                script(request) if callable(script) else script, reader, writer
-            )
+            return await self._play(script(request) if callable(script) else script, reader, writer)
         finally:
             self.busy -= 1
 
