@@ -53,10 +53,16 @@ class IdleConnections(Generic[_Transport]):
     the middle of anything. Each step by itself is one that no other thread can see half done.
     """
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, most: int, longest: float) -> None:
+        """Start empty.
+
+        Args:
+            most: How many are kept for each host.
+            longest: Seconds for which one is kept.
+        """
+        self._most = most
+        self._longest = longest
         self._stacks: dict[object, deque[tuple[float, _Transport]]] = {}
-        self._open = True
 
     def take(self, request: httpx.Request) -> _Transport | None:
         """Return a transport that is connected to where the request goes, if there is one."""
@@ -68,19 +74,18 @@ class IdleConnections(Generic[_Transport]):
         """Keep a transport for later, and return those that are to be closed instead."""
         now = time.monotonic()
         self._stacks.setdefault(_origin(request), deque()).append((now, transport))
-        most = MOST_IDLE if self._open else 0
-        return self._superfluous(most, now - LONGEST_IDLE)
+        return self._superfluous(now - self._longest)
 
     def close(self) -> list[_Transport]:
         """Keep none from now on, and return those that are to be closed."""
-        self._open = False
-        return self._superfluous(0, 0.0)
+        self._most = 0
+        return self._superfluous(0.0)
 
-    def _superfluous(self, most: int, oldest: float) -> list[_Transport]:
+    def _superfluous(self, oldest: float) -> list[_Transport]:
         found = []
         for stack in list(self._stacks.values()):
             with suppress(IndexError):
-                while len(stack) > most or stack[0][0] < oldest:
+                while len(stack) > self._most or stack[0][0] < oldest:
                     found.append(stack.popleft()[1])
         return found
 
@@ -88,14 +93,21 @@ class IdleConnections(Generic[_Transport]):
 class ConnectionPool(httpx.BaseTransport):
     """A stack of transports with one connection each. Safe to use from several threads."""
 
-    def __init__(self, connect: Callable[[], httpx.BaseTransport]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], httpx.BaseTransport],
+        most_idle: int = MOST_IDLE,
+        longest_idle: float = LONGEST_IDLE,
+    ) -> None:
         """Start empty.
 
         Args:
             connect: Makes a transport with a single connection.
+            most_idle: How many connections to a host are kept for later.
+            longest_idle: Seconds for which they are kept.
         """
         self._connect = connect
-        self._idle: IdleConnections[httpx.BaseTransport] = IdleConnections()
+        self._idle = IdleConnections[httpx.BaseTransport](most_idle, longest_idle)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request over an idle connection, or over a new one."""
@@ -118,14 +130,23 @@ class ConnectionPool(httpx.BaseTransport):
 class AsyncConnectionPool(httpx.AsyncBaseTransport):
     """The same for one event loop."""
 
-    def __init__(self, connect: Callable[[], httpx.AsyncBaseTransport]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], httpx.AsyncBaseTransport],
+        most_idle: int = MOST_IDLE,
+        longest_idle: float = LONGEST_IDLE,
+    ) -> None:
         """Start empty.
 
         Args:
             connect: Makes a transport with a single connection.
+            most_idle: How many connections to a host are kept for later.
+            longest_idle: Seconds for which they are kept.
         """
         self._connect = connect
-        self._idle: IdleConnections[httpx.AsyncBaseTransport] = IdleConnections()
+        self._idle: IdleConnections[httpx.AsyncBaseTransport] = IdleConnections(
+            most_idle, longest_idle
+        )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request over an idle connection, or over a new one."""

@@ -6,7 +6,7 @@ and what an answer means in `_messages`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence, Set
 from contextlib import aclosing, closing
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple, cast
@@ -127,12 +127,13 @@ class ChatAI21(AI21Component, BaseChatModel):
     def _get_invocation_params(
         self, stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        return super()._get_invocation_params(stop=stop, **_without_transport(kwargs))
+        return super()._get_invocation_params(stop=stop, **_without(TRANSPORT, kwargs))
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         # Computed once and kept, it would not follow a setting that was changed since.
         self.__dict__.pop("_serialized", None)
-        return super()._get_llm_string(stop=stop, **_without_transport(kwargs))
+        decisive = _without(TRANSPORT - {"base_url"}, kwargs)
+        return super()._get_llm_string(stop=stop, **decisive)
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         def setting(name: str) -> Any:
@@ -384,12 +385,9 @@ class ChatAI21(AI21Component, BaseChatModel):
         )
 
 
-def _without_transport(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in options.items()
-        if _options.ALIASES.get(name, name) not in TRANSPORT
-    }
+def _without(names: Set[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    alias = _options.ALIASES
+    return {name: value for name, value in options.items() if alias.get(name, name) not in names}
 
 
 def _refuse_choices(body: ChatRequest) -> None:

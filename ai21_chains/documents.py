@@ -114,7 +114,7 @@ def split_documents(
 ) -> list[Document]:
     r"""Split documents into chunks that are small enough to be searched and can still be cited.
 
-    Chunks end at the end of a paragraph, else of a line, else of a word, and begin with the last
+    Chunks end with a paragraph, else with a line, a sentence or a word, and begin with the last
     words of the chunk before, so that few sentences are cut in two. A chunk is a slice of its
     document without the white space around it; its metadata is the document's, and `start_index`
     its offset in the text of the file (see `read_text`), also if the document is a page.
@@ -139,15 +139,14 @@ def split_documents(
         {'page': 2, 'start_index': 87} 'No dogs.'
     """
     if not 0 <= chunk_overlap < chunk_size:
-        raise ConfigurationError(
-            f"chunk_overlap should be from 0 to less than chunk_size ({chunk_size}), "
-            f"got {chunk_overlap}"
-        )
+        raise ConfigurationError(f"{chunk_overlap=} should be from 0 to less than {chunk_size=}")
     chunks = []
     for document in documents:
         text, offset = document.page_content, document.metadata.get("start_index", 0)
         for start, end in _slices(text, chunk_size, chunk_overlap):
-            metadata = {**document.metadata, "start_index": offset + start}
+            metadata = dict(document.metadata)
+            if isinstance(offset, int) and offset >= 0:  # else its own place is not known
+                metadata["start_index"] = offset + start
             chunks.append(Document(text[start:end], metadata=metadata))
     return chunks
 
@@ -181,25 +180,35 @@ def _to_documents(source: str, content: _Content) -> list[Document]:
 # Chunks
 
 
+_SEPARATORS = ("\n\n", "\r\n\r\n", "\n", ". ", " ", "")
+_WORD_START = re.compile(r"(?<!\S)\S")
+_TRIMMED = re.compile(r"\S(?:.*\S)?", re.DOTALL)
+
+
 def _slices(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]:
-    pieces = [text] if len(text) <= size else _splitter(size - overlap).split_text(text)
+    """Yield where the chunks begin and end.
+
+    The splitter's own overlap and its own stripping would leave to guess where a chunk stood, and
+    repeated lines would be found at the wrong place. Without them its pieces add up to the text.
+    """
+    pieces = [text] if len(text) <= size else _split(text, size - overlap)
     end = 0
     for piece in pieces:
         start, end = end, end + len(piece)
-        if piece.strip():
-            start = _word_start(text, max(start - overlap, 0), start)
-            yield (
-                start + len(text[start:end]) - len(text[start:end].lstrip()),
-                start + len(text[start:end].rstrip()),
-            )
+        before = max(start - overlap, 0)
+        word = _WORD_START.search(text, before, start)
+        chunk = _TRIMMED.search(text, word.start() if word else before, end)
+        if chunk and piece.strip():
+            yield chunk.span()
 
 
-def _word_start(text: str, start: int, end: int) -> int:
-    ...
-
-
-def _splitter(size: int) -> Any:
-    ...
+def _split(text: str, size: int) -> list[str]:
+    splitters = _import("langchain_text_splitters", "Splitting documents", "splitters")
+    splitter = splitters.RecursiveCharacterTextSplitter(
+        _SEPARATORS, keep_separator="end", strip_whitespace=False, chunk_size=size, chunk_overlap=0
+    )
+    pieces: list[str] = splitter.split_text(text)
+    return pieces
 
 
 # Files
@@ -410,7 +419,7 @@ class _VisibleText(HTMLParser):
 
 
 def _read_pdf(source: str, data: bytes) -> _Content:
-    pdfium = _import_pdfium(source)
+    pdfium = _import("pypdfium2", f"{source}: reading PDF files", "pdf")
     with _pdfium_lock:
         try:
             with closing(pdfium.PdfDocument(data)) as pdf:
@@ -426,12 +435,12 @@ def _read_pdf(source: str, data: bytes) -> _Content:
     return _Content(title, pages, labels)
 
 
-def _import_pdfium(source: str) -> ModuleType:
+def _import(module: str, purpose: str, extra: str) -> ModuleType:
     try:
-        return import_module("pypdfium2")
+        return import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            f'{source}: reading PDF files needs pypdfium2: pip install "ai21-chains[pdf]"'
+            f'{purpose} needs {module}: pip install "ai21-chains[{extra}]"'
         ) from error
 
 

@@ -186,10 +186,8 @@ def _chosen_set(folder: Path, name: str | None) -> str:
     if name is None and len(names) > 1:
         raise ConfigurationError(f"{folder} holds several sets: name one of {', '.join(names)}")
     if not names or (name is not None and name not in names):
-        there = f"there are: {', '.join(names)}" if names else "there is none"
-        raise DocumentError(
-            f"{folder}: no evaluation set {name or 'NAME'}_questions.jsonl ({there})"
-        )
+        there = f" (there are: {', '.join(names)})" if names else ""
+        raise DocumentError(f"{folder}: no {name or 'NAME'}_questions.jsonl{there}")
     return name or names[0]
 
 

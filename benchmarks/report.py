@@ -49,6 +49,11 @@ class Row:
         """Add one round's figure."""
         self.rounds.setdefault(contestant, []).append(value)
 
+    def few(self, contestant: str) -> str:
+        """Return a mark for a contestant that sat out rounds: how many it has."""
+        count = len(self.rounds[contestant])
+        return f" [{count}]" if count < max(map(len, self.rounds.values())) else ""
+
     def floors(self) -> list[float]:
         """Return the floor of each round."""
         if self.ideal is not None:
@@ -94,7 +99,7 @@ def _cells(row: Row, peers: list[str]) -> list[str]:
         *(_median(row, name) for name in (HTTPX, CORE)),
         _show(median(floors)) if floors else "–",
         _median(row, BOTH),
-        Spread.of(row.rounds[OURS]).show() if OURS in row.rounds else "–",
+        Spread.of(row.rounds[OURS]).show() + row.few(OURS) if OURS in row.rounds else "–",
         *(ratio.show(" ×") if ratio else "–" for ratio in ratios),
         *(_against(row, peer) for peer in peers),
     ]
@@ -102,7 +107,7 @@ def _cells(row: Row, peers: list[str]) -> list[str]:
 
 def _median(row: Row, contestant: str) -> str:
     values = row.rounds.get(contestant)
-    return _show(median(values)) if values else "–"
+    return _show(median(values)) + row.few(contestant) if values else "–"
 
 
 def _against(row: Row, peer: str) -> str:

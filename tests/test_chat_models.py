@@ -26,7 +26,6 @@ from ai21_chains.errors import (
 from tests.servers import calls
 from tests.servers.calls import Call
 from tests.servers.scripted import (
-    HELLO,
     HOLD,
     answer,
     completion,
@@ -417,6 +416,9 @@ def test_a_cache_answers_the_same_question_only(call: Call, server) -> None:
     call(model, api_key="k-other", timeout=3)
     assert len(server.requests) == 4
 
+    call(model, base_url=server.url + "/other")
+    assert len(server.requests) == 5
+
 
 def test_a_caches_key_holds_no_secret(server) -> None:
     cache = InMemoryCache()
@@ -519,4 +521,3 @@ def test_tool_calls_are_put_together_from_a_stream(call: Call) -> None:
     assert [(c["name"], c["args"], c["id"]) for c in message.tool_calls] == [
         ("look", {"city": "Paris"}, "c-1")
     ]
-    assert HELLO

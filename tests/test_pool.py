@@ -10,7 +10,10 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack
 
+import cloudpickle
+import httpx
 import pytest
 
 from ai21_chains import ChatAI21, _pool
@@ -83,14 +86,77 @@ def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
         assert server.connections == 3
 
 
-def test_connections_that_were_idle_too_long_are_closed(monkeypatch) -> None:
-    monkeypatch.setattr(_pool, "LONGEST_IDLE", 0.0)
-    with scripted(says()) as server:
-        for _ in range(2):
-            calls.complete(AI21Client(base_url=server.url, api_key="k"))
-            time.sleep(0.05)
+class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """One of our connections, without a network behind it."""
 
-        assert server.open <= 1
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=httpx.ByteStream(b"ok"))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=httpx.ByteStream(b"ok"))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+class Connecting(list[Transport]):
+    def __call__(self) -> Transport:
+        self.append(Transport())
+        return self[-1]
+
+    @property
+    def kept(self) -> int:
+        return sum(not transport.is_closed for transport in self)
+
+
+def test_only_so_many_connections_are_kept() -> None:
+    connect = Connecting()
+    pool = _pool.ConnectionPool(connect, most_idle=3)
+    with httpx.Client(transport=pool) as client:
+        with ExitStack() as stack:
+            for _ in range(10):
+                stack.enter_context(client.stream("GET", "http://x"))
+        assert connect.kept == 3
+
+    assert connect.kept == 0
+
+
+async def test_only_so_many_async_connections_are_kept() -> None:
+    connect = Connecting()
+    pool = _pool.AsyncConnectionPool(connect, most_idle=3)
+    async with httpx.AsyncClient(transport=pool) as client:
+        async with AsyncExitStack() as stack:
+            for _ in range(10):
+                await stack.enter_async_context(client.stream("GET", "http://x"))
+        assert connect.kept == 3
+
+    assert connect.kept == 0
+
+
+def test_connections_that_were_idle_too_long_are_closed() -> None:
+    connect = Connecting()
+    with httpx.Client(transport=_pool.ConnectionPool(connect, longest_idle=0.05)) as client:
+        client.get("http://one")
+        time.sleep(0.1)
+        client.get("http://other")
+
+        assert [transport.is_closed for transport in connect] == [True, False]
+
+
+def test_a_connection_that_comes_back_to_a_closed_pool_is_closed() -> None:
+    connect = Connecting()
+    pool = _pool.ConnectionPool(connect)
+    response = pool.handle_request(httpx.Request("GET", "http://x"))
+    pool.close()
+    response.stream.close()
+
+    assert connect.kept == 0
 
 
 # --- Many at once ----------------------------------------------------------------------------
@@ -126,16 +192,6 @@ def test_threads_that_take_and_put_back_do_not_trip_over_each_other() -> None:
         assert server.connections <= 16
 
 
-def test_only_so_many_connections_are_kept(monkeypatch) -> None:
-    monkeypatch.setattr(_pool, "MOST_IDLE", 3)
-    with scripted(together(10)) as server:
-        model = ChatAI21(base_url=server.url, api_key="k")
-        model.batch(["Hi"] * 10, config={"max_concurrency": 10})
-        time.sleep(0.1)
-
-        assert server.open == 3
-
-
 # --- Event loops -----------------------------------------------------------------------------
 
 
@@ -163,6 +219,7 @@ def test_one_model_serves_several_loops_at_once() -> None:
     assert found == [["Hello"] * 10] * 8
 
 
+@pytest.mark.filterwarnings("ignore:asynchronous generator:ResourceWarning")
 def test_a_loop_goes_on_after_its_generators_were_shut_down() -> None:
     with scripted(says()) as server:
         model = ChatAI21(base_url=server.url, api_key="k")
@@ -170,7 +227,6 @@ def test_a_loop_goes_on_after_its_generators_were_shut_down() -> None:
         try:
             loop.run_until_complete(model.ainvoke("Hi"))
             loop.run_until_complete(loop.shutdown_asyncgens())
-            loop._asyncgens_shutdown_called = False
             assert loop.run_until_complete(model.ainvoke("Hi")).content == "Hello"
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
@@ -191,50 +247,60 @@ async def test_sync_calls_work_inside_a_running_loop() -> None:
         assert ChatAI21(base_url=server.url, api_key="k").invoke("Hi").content == "Hello"
 
 
-def test_a_process_leaves_nothing_open() -> None:
-    program = """
+PROGRAM = """
 import asyncio, sys
-from ai21_chains import ChatAI21
-model = ChatAI21(base_url=sys.argv[1], api_key="k")
-model.invoke("Hi")
+import cloudpickle
+
+model = cloudpickle.load(sys.stdin.buffer)
+print(model.invoke("Hi").text)
 list(model.stream("Hi"))
-for _ in range(2):
-    async def main():
-        await model.abatch(["Hi"] * 5)
-        async for chunk in model.astream("Hi"):
-            break
-    asyncio.run(main())
+
+async def main():
+    await model.abatch(["Hi"] * 5)
+    async for chunk in model.astream("Hi"):
+        break
+
+asyncio.run(main())
+asyncio.run(main())
 """
+
+
+def test_another_process_can_unpickle_a_model_and_leaves_nothing_open() -> None:
     with scripted(says()) as server:
+        timeout = httpx.Timeout(9, read=5)
+        model = ChatAI21(base_url=server.url, api_key=lambda: "k-called", timeout=timeout)
+        model.invoke("Hi")
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", program, server.url],
+            [sys.executable, "-W", "error", "-c", PROGRAM],
+            input=cloudpickle.dumps(model),
             capture_output=True,
-            text=True,
             timeout=60,
             check=False,
         )
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.stdout, done.stderr) == (b"Hello\n", b"")
+    assert {request.key for request in server.requests} == {"k-called"}
 
 
 # --- Forks -----------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_forked_child_makes_connections_of_its_own() -> None:
-    with scripted(says()) as server:
-        client = AI21Client(base_url=server.url, api_key="k", max_retries=0)
-        calls.complete(client)
-        child = os.fork()
-        if child == 0:
-            signal.alarm(10)
-            os._exit(0 if calls.complete(client) == "Hello" else 1)
-        _, status = os.waitpid(child, 0)
+if hasattr(os, "fork"):
 
-        assert status == 0
-        assert calls.complete(client) == "Hello"
-        assert [request.connection for request in server.requests] == [1, 2, 1]
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    def test_a_forked_child_makes_connections_of_its_own() -> None:
+        with scripted(says()) as server:
+            client = AI21Client(base_url=server.url, api_key="k", max_retries=0)
+            calls.complete(client)
+            child = os.fork()
+            if child == 0:
+                signal.alarm(10)
+                os._exit(0 if calls.complete(client) == "Hello" else 1)
+            _, status = os.waitpid(child, 0)
+
+            assert status == 0
+            assert calls.complete(client) == "Hello"
+            assert [request.connection for request in server.requests] == [1, 2, 1]
 
 
 # --- Proxies ---------------------------------------------------------------------------------

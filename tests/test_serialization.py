@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-import subprocess
-import sys
 from typing import Any
 
 import cloudpickle
@@ -118,22 +116,6 @@ def test_connections_are_no_part_of_a_pickle(server) -> None:
         pytest.raises(ConfigurationError, match="Make it where it is used"),
     ):
         pickle.dumps(chat(server, http_client=http))
-
-
-def test_another_process_can_unpickle_and_ask(server) -> None:
-    model = chat(server, api_key=lambda: "k-called", timeout=httpx.Timeout(9, read=5))
-    model.invoke("Hi")
-    program = "import sys, cloudpickle; print(cloudpickle.load(sys.stdin.buffer).invoke('Hi').text)"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        input=cloudpickle.dumps(model),
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-
-    assert (done.stdout, done.stderr) == (b"Hello\n", b"")
-    assert server.requests[1].key == "k-called"
 
 
 # --- Dumps -----------------------------------------------------------------------------------
