@@ -122,7 +122,7 @@ class Call:
     @property
     def is_done(self) -> bool:
         """Whether the server has said that nothing more will come."""
-        return isinstance(self._reader, _protocol.StreamReader) and self._reader._done
+        return isinstance(self._reader, _protocol.StreamReader) and self._reader.done
 
     def pause_after(self, error: APIError) -> float:
         """Return the seconds to wait before the next try.

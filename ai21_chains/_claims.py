@@ -20,7 +20,7 @@ _ABBREVIATION = re.compile(
     r"|^\W*(?:\d{1,3}|[^\W\d_]+)\Z",
     re.I,
 )
-"""The end of a line behind which a full stop ends nothing: "e.g", an initial, a list's "1", "Yes"."""
+"""The end of a line behind which a full stop ends nothing: "e.g", an initial, a "1", "Yes"."""
 _BEFORE_NUMBER = re.compile(r"\b(?:nos?|nr|art|sec|fig|vol|ch|pp?|par)\Z", re.I)
 _NEXT = re.compile(r"\s*[\"'“‘«(\[*_]*")
 _GOES_ON = re.compile(r"[a-zß-öø-ÿ]")

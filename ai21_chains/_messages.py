@@ -271,18 +271,20 @@ class ChunkReader:
             delta = choice["delta"]
             content = delta.get("content")
             calls = delta.get("tool_calls")
-            extras = _extras(delta) if "reasoning_content" in delta else {}
-            if not (content or calls or extras):
-                continue
-            return ChatGenerationChunk(
-                message=AIMessageChunk(
-                    content=content or "",
-                    id=self._id,
-                    additional_kwargs=extras,
-                    response_metadata={"model_provider": PROVIDER},
-                    tool_call_chunks=[self._piece(call) for call in calls] if calls else [],
+            more: dict[str, Any] = {}
+            if extras := _extras(delta):
+                more["additional_kwargs"] = extras
+            if calls:
+                more["tool_call_chunks"] = [self._piece(call) for call in calls]
+            if content or more:
+                return ChatGenerationChunk(
+                    message=AIMessageChunk(
+                        content=content or "",
+                        id=self._id,
+                        response_metadata={"model_provider": PROVIDER},
+                        **more,
+                    )
                 )
-            )
         return None
 
     def last(self) -> ChatGenerationChunk:

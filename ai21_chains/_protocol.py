@@ -54,6 +54,8 @@ _CONTEXT_OVERFLOW = re.compile(
     r"too many tokens|context[ _](?:length|window)|prompt is too long", re.IGNORECASE
 )
 
+_ONE_EVENT = re.compile(rb"data: [^\r\n]+\n\n")
+
 # A proxy explains itself in HTML: its words without style sheets, comments and tags.
 _TAG = re.compile(
     r"<(style|script)\b.*?(?:</\1>|\Z)|<!--.*?(?:-->|\Z)|<[!/]?[a-zA-Z][^<>]*>",
@@ -106,6 +108,10 @@ class EventDecoder:
             chunk, self._after_cr = chunk.removeprefix(b"\n"), False
         if not chunk:
             return []
+        if self._between_events and _ONE_EVENT.fullmatch(chunk):
+            # What servers send nearly always: one whole event.
+            self._at_start = False
+            return [chunk[6:-2]]
         lines = (self._partial + chunk).splitlines(keepends=True)
         self._partial = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
         self._after_cr = not self._partial and lines[-1].endswith(b"\r")
@@ -113,6 +119,10 @@ class EventDecoder:
         for line in lines:
             self._read(line.rstrip(b"\r\n"), events)
         return events
+
+    @property
+    def _between_events(self) -> bool:
+        return not (self._partial or self._data)
 
     def close(self) -> list[bytes]:
         """Return the data of an event that the end of the stream completes."""
@@ -150,7 +160,8 @@ class StreamReader:
         """Whether a finish reason or `[DONE]` has arrived. What fails after that loses nothing."""
         self._where = where
         self._decoder = EventDecoder()
-        self._done = False
+        self.done = False
+        """Whether `[DONE]` has arrived: nothing that follows belongs to the answer."""
 
     def feed(self, chunk: bytes) -> Iterator[Completion]:
         """Yield the events that this chunk completes.
@@ -180,9 +191,9 @@ class StreamReader:
 
     def _events(self, found: list[bytes]) -> Iterator[Completion]:
         for data in found:
-            if data.strip() == b"[DONE]":
-                self._done = self.finished = True
-            if self._done:
+            if data[:1] != b"{" and data.strip() == b"[DONE]":
+                self.done = self.finished = True
+            if self.done:
                 return
             event = read_event(data, self._where)
             if event is not None:
@@ -344,14 +355,13 @@ def _problem(choices: object, part: str) -> str:
     if not isinstance(choices, list):
         return f"choices is {_kind(choices)}, not a list"
     for number, choice in enumerate(choices):
-        place = f"choices[{number}]"
         message = choice.get(part) if isinstance(choice, dict) else choice
         if not isinstance(message, dict):
-            return f"{place}.{part} is {_kind(message)}, not an object"
+            return f"choices[{number}].{part} is {_kind(message)}, not an object"
         if problem := _wrong_type(choice, _CHOICE):
-            return f"{place}{problem}"
+            return f"choices[{number}]{problem}"
         if problem := _wrong_type(message, _MESSAGE) or _call_problem(message):
-            return f"{place}.{part}{problem}"
+            return f"choices[{number}].{part}{problem}"
     return ""
 
 

@@ -29,6 +29,7 @@ _MARK = re.compile(
 
 _EXTRAS = {"document_index", "document_id", "source", "page", "start", "end"}
 
+_INDEX = re.compile(r"\b[A-Za-z_]\[\d")
 _UNFINISHED = re.compile(r"\[[\d\s,;–-]*\Z")
 _MAY_BE_MARK = re.compile(r"[\]\[\d\s,;–-]*")
 
@@ -175,13 +176,13 @@ class Marks:
     def _marked(self, before: str, mark: re.Match[str]) -> str:
         numbers = _marked_numbers(mark[1])
         kept = [n for n in numbers if n in (self.verified or ())]
-        variable = re.search(r"\b[A-Za-z_]\Z", self._text[max(0, mark.start() - 2) : mark.start()])
+        index = _INDEX.match(self._text, max(0, mark.start() - 1))
         if kept:
             # Behind a single letter a mark would look like an index: plan B [1], not plan B[1].
-            return f"{before} "[: None if variable else -1] + "".join(
+            return f"{before} "[: None if index else -1] + "".join(
                 f"[{self.number(n)}]" for n in kept
             )
-        return before + mark[0] if variable or numbers == [0] else before.rstrip(" ")
+        return before + mark[0] if index or numbers == [0] else before.rstrip(" ")
 
 
 def _marked_numbers(inside: str) -> list[int]:

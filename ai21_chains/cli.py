@@ -108,8 +108,8 @@ def emulate(
 ) -> None:
     """Serve an emulation of AI21's API on this machine, for tests and demonstrations."""
     with _one_line_errors(debug), suppress(KeyboardInterrupt):
-        # A service manager's way of saying Ctrl-C.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         try:
             run_emulator(host, port)
         except OSError as error:

@@ -6,6 +6,7 @@ without a network. `BM25Retriever` needs the extra `bm25`; the fusing of ranking
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -322,12 +323,12 @@ class _Index:
         vocabulary = {stem: number for number, stem in enumerate(dict.fromkeys(stems.values()))}
         numbers = {word: vocabulary[stem] for word, stem in stems.items()}
         texts = [[numbers[word] for word in text if word in numbers] for text in words]
+        if not vocabulary:  # bm25s divides by the mean length; no query has this word
+            vocabulary, texts = {"": 0}, [[0]]
         engine = analysis.engine()
-        # Not `engine.index`, which logs at a level that most applications show. It takes the mean
-        # of the lengths: no text at all will not do.
-        engine.scores = engine.build_index_from_ids(
-            list(vocabulary.values()), texts or [[]], show_progress=False
-        )
+        # Not `engine.index`, which logs at a level that most applications show.
+        known = list(vocabulary.values())
+        engine.scores = engine.build_index_from_ids(known, texts, show_progress=False)
         return cls(analysis, vocabulary, engine)
 
     def search(self, query: str, k: int) -> list[tuple[int, float]]:
@@ -336,8 +337,8 @@ class _Index:
 
         words = _words(query)
         stems = self.analysis.stems(words)
-        wanted = (stems.get(word, "") for word in words)
-        numbers = [self.vocabulary[stem] for stem in wanted if stem in self.vocabulary]
+        known = self.vocabulary
+        numbers = [known[stems[word]] for word in words if stems.get(word) in known]
         if not numbers:
             return []
         scores = self.engine.get_scores_from_ids(numbers)
@@ -416,13 +417,15 @@ def _read(path: Path) -> tuple[_Saved, dict[str, Any]]:
     _import("bm25s")  # numpy comes with it
     import numpy as np
 
+    content = io.BytesIO(path.read_bytes())
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file):
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as members:
-                saved = _Saved.model_validate(json.loads(members["saved"].tobytes()))
-                return saved, {name: members[name] for name in _ARRAYS}
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
+        zipfile.ZipFile(content).close()  # np.load would take other files, too
+        content.seek(0)
+        with np.load(content, allow_pickle=False) as members:
+            saved = _Saved.model_validate(json.loads(members["saved"].tobytes()))
+            return saved, {name: members[name] for name in _ARRAYS}
+    # A damaged zip raises all of these: RuntimeError when it claims to be encrypted, say.
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError) as error:
         raise DocumentError(
             f"{path}: not written by BM25Retriever.save of this version, or damaged; index the "
             "documents again"
@@ -504,7 +507,7 @@ def fuse_retrievers(
     if not steps:
         raise ConfigurationError("fuse_retrievers needs at least one retriever")
     fuse = RunnableLambda(partial(_fuse, k=k), name="reciprocal_rank_fusion")
-    return RunnableParallel[str](steps) | fuse
+    return RunnableParallel(steps) | fuse
 
 
 def _fuse(rankings: Mapping[str, list[Document]], k: int) -> list[Document]:

@@ -1,4 +1,4 @@
-"""The least that a LangChain chat model can be: what it answers is ready before it is asked."""
+"""The least that a LangChain chat model can be: it makes messages out of ready words."""
 
 from __future__ import annotations
 
@@ -14,34 +14,29 @@ from pydantic import PrivateAttr
 
 
 class BareModel(BaseChatModel):
-    """Says what it was given; `langchain_core`'s own cost and nothing else."""
-
-    _streams: list[list[ChatGenerationChunk]] = PrivateAttr(default_factory=list)
-
-    def make_ready(self, streams: int) -> None:
-        """Make the chunks of that many streams beforehand, so that no stream pays for them."""
-        self._streams = [[_chunk(word) for word in WORDS] for _ in range(streams)]
+    """Says what it was given; `langchain_core`'s own cost, its message objects among it."""
 
     @property
     def _llm_type(self) -> str:
         return "bare"
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
-        return _result(_MESSAGE)
+        return _result(AIMessage(content=ANSWER))
 
     async def _agenerate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
-        return _result(_MESSAGE)
+        return _result(AIMessage(content=ANSWER))
 
     def _stream(
         self, messages: list[BaseMessage], *_: Any, **__: Any
     ) -> Iterator[ChatGenerationChunk]:
-        yield from self._streams.pop()
+        for word in WORDS:
+            yield _chunk(word)
 
     async def _astream(
         self, messages: list[BaseMessage], *_: Any, **__: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        for chunk in self._streams.pop():
-            yield chunk
+        for word in WORDS:
+            yield _chunk(word)
 
 
 class RelayModel(BareModel):
@@ -75,9 +70,6 @@ class RelayModel(BareModel):
 
 def _result(message: AIMessage) -> ChatResult:
     return ChatResult(generations=[ChatGeneration(message=message)])
-
-
-_MESSAGE = AIMessage(content=ANSWER)
 
 
 def _chunk(word: str) -> ChatGenerationChunk:

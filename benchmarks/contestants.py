@@ -18,9 +18,6 @@ class Contestant:
     def __init__(self, url: str) -> None:
         """Make the client or model; `url` is the address in front of `/chat/completions`."""
 
-    def make_ready(self, streams: int) -> None:
-        """Do what must not be measured with the next so many streams."""
-
     def ask(self) -> str:
         """Return the text of one answer."""
         raise NotImplementedError
@@ -158,10 +155,6 @@ class BareLangChain(LangChainContestant):
         from bare_model import BareModel
 
         return BareModel()
-
-    def make_ready(self, streams: int) -> None:
-        """Make the chunks."""
-        self.model.make_ready(streams)
 
 
 class Relay(LangChainContestant):

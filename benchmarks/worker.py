@@ -69,7 +69,6 @@ def invoke(make: Make, url: str, count: int) -> Figures:
 def stream(make: Make, url: str, count: int) -> Figures:
     """Read `count` streams, one after the other."""
     contestant = make(url)
-    contestant.make_ready(count + 1)
     _check("".join(contestant.stream()), TEXT)
     figures = Figures(count * len(WORDS))
     figures.start()
@@ -98,7 +97,6 @@ def astream(make: Make, url: str, count: int) -> Figures:
     """Read `count` streams in one event loop, one after the other."""
 
     async def measured(contestant: Contestant) -> Figures:
-        contestant.make_ready(count + 1)
         _check("".join(await contestant.astream()), TEXT)
         figures = Figures(count * len(WORDS))
         figures.start()

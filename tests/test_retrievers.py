@@ -2,17 +2,19 @@
 
 import asyncio
 import copy
+import io
+import json
 import logging
 import os
 import pickle
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 
-from ai21_chains.errors import ConfigurationError, DocumentError
+from ai21_chains.errors import ConfigurationError, DocumentError, MissingExtraError
 from ai21_chains.retrievers import BM25Retriever, fuse_retrievers, reciprocal_rank_fusion
 
 HOUSE = (
@@ -317,26 +319,20 @@ def test_texts_and_metadatas_must_be_as_many() -> None:
 
 
 @pytest.mark.parametrize("missing", ["bm25s", "Stemmer"])
-def test_without_the_extra_the_error_names_it(missing: str) -> None:
-    # A fresh interpreter in which the import fails, as on a machine without the extra.
-    program = (
-        f"import sys; sys.modules[{missing!r}] = None\n"
-        "from ai21_chains.retrievers import BM25Retriever\n"
-        "try: BM25Retriever.from_texts(['tea'])\n"
-        "except ImportError as error: print(type(error).__name__, error)"
-    )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-
-    assert run.stdout.strip() == (
-        'MissingExtraError BM25Retriever needs bm25s and PyStemmer: pip install "ai21-chains[bm25]"'
-    ), run.stderr
+def test_without_the_extra_the_error_names_it(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)  # Python's own mark for "cannot be imported"
+    with pytest.raises(MissingExtraError, match=r'PyStemmer: pip install "ai21-chains\[bm25\]"'):
+        BM25Retriever.from_texts(["tea"])
 
 
 def test_importing_the_module_imports_no_extra() -> None:
     program = (
-        "import ai21_chains.retrievers, sys; sys.exit({'bm25s', 'numpy'} & sys.modules.keys())"
+        "import ai21_chains.retrievers, sys\n"
+        "assert not {'bm25s', 'numpy', 'Stemmer'} & sys.modules.keys()"
     )
-    subprocess.run([sys.executable, "-c", program.replace("exit(", "exit(len(") + ")"], check=True)
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 # Files
@@ -408,11 +404,6 @@ class Planted:
 
 
 def foreign_files(folder: Path) -> dict[str, bytes]:
-    import io
-    import json
-
-    import numpy as np
-
     def npz(**arrays: Any) -> bytes:
         file = io.BytesIO()
         np.savez(file, **arrays)
@@ -519,7 +510,7 @@ def test_several_retrievers_are_used_as_one_and_asked_at_the_same_time(ask_any: 
     assert ask_any(fused, "tea") == ["tea and milk", "milk", "tea"]
 
 
-@pytest.fixture(params=["invoke", "ainvoke", "pickled"])
+@pytest.fixture(params=["invoke", "ainvoke"])
 def ask_any(request: pytest.FixtureRequest) -> Ask:
     def answer(retriever: BaseRetriever, query: str) -> list[str]:
         if request.param == "ainvoke":
@@ -538,13 +529,3 @@ def test_fused_retrievers_can_be_pickled() -> None:
 def test_fusing_no_retrievers_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="at least one retriever"):
         fuse_retrievers([])
-
-
-def test_a_thousand_documents_are_indexed_and_searched_at_once() -> None:
-    contents = [f"document number {number} about topic{number % 50}" for number in range(1000)]
-    start = time.process_time()
-    retriever = BM25Retriever.from_texts(contents)
-    for number in range(100):
-        assert len(retriever.search(f"topic{number % 50}")) == 20
-
-    assert time.process_time() - start < 2

@@ -50,9 +50,12 @@ _CONTROL = re.compile(
 # Invisible to people, readable to a model: Unicode tags, bidirectional controls, and what has no
 # width; joiners only behind ASCII, since other scripts and emoji are spelled with them. None of it
 # counts in the verification of quotes.
+_HIDDEN = (
+    "\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
+    "\U000e0001\U000e0020-\U000e007f"
+)
 _INVISIBLE = re.compile(
-    "\u00ad(?!\\s)|[\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
-    "\U000e0001\U000e0020-\U000e007f]|(?<=[!-~])[\u200c\u200d]+"
+    rf"(?<=[!-~])[{_HIDDEN}\u200c\u200d]+|[{_HIDDEN}]|\u00ad(?!\s)"
     # Variation selectors, of which a character has one; rows of them spell hidden messages.
     "|(?<=[\ufe00-\ufe0f\U000e0100-\U000e01ef])[\ufe00-\ufe0f\U000e0100-\U000e01ef]+"
 )

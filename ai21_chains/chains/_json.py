@@ -18,7 +18,7 @@ _PART_OF_KEY = re.compile(r'\s*(?:"(?:[^"\\]|\\.)*\\?(?:"\s*)?)?', re.S)
 _OPENING = re.compile(r'\{\s*(?:"|\Z)')
 _PREFACE = re.compile(r"\s*(?:`+\s*\w*\s*)?")
 _COMMA = re.compile(r"\s*,?\s*")
-_SCALAR = re.compile(r'[^\s,:{}\[\]"]+')
+_SCALAR = re.compile(r"[\w.+-]+")
 _PYTHON = {"True": True, "False": False, "None": None}
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", **{c: c for c in "\"\\/'"}}
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|u[0-9a-fA-F]{0,3}\Z|(.)|\Z)", re.S)
@@ -29,11 +29,11 @@ _QUOTE = re.compile(r'\\.|"', re.S)
 # those inside. While that is not decided, the string is not at its end.
 _ENDS = {
     "{": re.compile(r'\s*(?:,?\s*\}|,\s*"(?:[^"\\]|\\.)*"\s*:)', re.S),
-    "[": re.compile(r'\s*(?:,?\s*\]|,\s*["{\[])'),
+    "[": re.compile(r'\s*(?:,?\s*\]|,\s*(?:["{\[]|-?\d|(?:true|false|null)\s*[,\]]))'),
 }
 _MAY_END = {
     "{": re.compile(r'\s*(?:,\s*(?:"(?:[^"\\]|\\.)*\\?(?:"\s*)?)?)?', re.S),
-    "[": re.compile(r"\s*(?:,\s*)?"),
+    "[": re.compile(r"\s*(?:,\s*(?:-|[a-z]{0,5}\s*))?"),
 }
 
 
@@ -186,4 +186,4 @@ def _scalar(text: str, at: int) -> _Value:
     try:
         return _PYTHON[scalar[0]] if scalar[0] in _PYTHON else json.loads(scalar[0]), scalar.end()
     except ValueError:
-        return scalar[0], scalar.end()
+        return scalar[0], scalar.end()  # a bare word
