@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from ai21_chains.documents import load_documents
     from ai21_chains.emulator import Emulator
     from ai21_chains.errors import AI21Error
+    from ai21_chains.evaluation import evaluate_grounded_qa
+    from ai21_chains.retrievers import BM25Retriever
 
 __all__ = [
     "AI21Error",
+    "BM25Retriever",
     "ChatAI21",
     "Citation",
     "Emulator",
@@ -28,18 +31,21 @@ __all__ = [
     "RejectedQuote",
     "__version__",
     "create_grounded_qa_chain",
+    "evaluate_grounded_qa",
     "load_documents",
     "verify_quote",
 ]
 
 _HOMES = {
     "AI21Error": "errors",
+    "BM25Retriever": "retrievers",
     "ChatAI21": "chat_models",
     "Citation": "citations",
     "Emulator": "emulator",
     "GroundedAnswer": "answers",
     "RejectedQuote": "citations",
     "create_grounded_qa_chain": "chains.grounded_qa",
+    "evaluate_grounded_qa": "evaluation",
     "load_documents": "documents",
     "verify_quote": "citations",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from langchain_core.language_models import BaseLanguageModel
 from langchain_core.utils import secret_from_env
@@ -122,9 +122,17 @@ class AI21Component(BaseLanguageModel[Any]):
 
     def _asked(self, given: Mapping[str, Any]) -> _options.CallOptions:
         """Return the options of a call: its own, then those of the constructor."""
-        known = _options.CallOptions.__annotations__
-        own = {name: value for name, value in vars(self).items() if name in known}
-        return _options.check_call({**own, **_options.canonical(given)}, type(self).__name__)
+        own = {name: value for name, value in vars(self).items() if name in _OPTIONS}
+        if given:
+            own |= _options.check_call(_options.canonical(given), type(self).__name__)
+        return cast(_options.CallOptions, own)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an option after checking it, as the constructor does."""
+        if name in _OPTIONS:
+            checked: Mapping[str, Any] = _options.check_call({name: value}, type(self).__name__)
+            value = checked[name]
+        super().__setattr__(name, value)
 
     # --- Copies ------------------------------------------------------------------------------
 
@@ -153,6 +161,7 @@ class AI21Component(BaseLanguageModel[Any]):
         return super().__getstate__()
 
 
+_OPTIONS = _options.CallOptions.__annotations__.keys()
 _SHARED = ("api_key", "http_client", "http_async_client", "rate_limiter", "cache", "callbacks")
 
 

@@ -220,18 +220,20 @@ def generations(completion: _wire.Completion, model: str) -> list[ChatGeneration
     found: list[ChatGeneration] = []
     for choice in choices:
         message = choice["message"]
-        calls, invalid = _read_calls(message.get("tool_calls") or [])
+        more: dict[str, Any] = {}
+        if calls := message.get("tool_calls"):
+            more["tool_calls"], more["invalid_tool_calls"] = _read_calls(calls)
+        if extras := _extras(message):
+            more["additional_kwargs"] = extras
         found.append(
             ChatGeneration(
                 message=AIMessage(
                     content=message.get("content") or "",
                     id=_identity(completion) if len(choices) == 1 else None,
-                    tool_calls=calls,
-                    invalid_tool_calls=invalid,
-                    additional_kwargs=_extras(message),
                     response_metadata=_metadata(completion, model, choice.get("finish_reason")),
                     # The usage is that of the whole request: counted once.
                     usage_metadata=usage if not found else None,
+                    **more,
                 )
             )
         )

@@ -67,6 +67,9 @@ _LONGEST_QUOTE = 300
 """Characters of a server's words that an error message repeats."""
 
 
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def encode(body: ChatRequest) -> bytes:
     """Return the request body as JSON.
 
@@ -74,8 +77,7 @@ def encode(body: ChatRequest) -> bytes:
         ConfigurationError: A value has no JSON form.
     """
     try:
-        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text.encode()
+        return _encoder.encode(body).encode()
     except UnicodeEncodeError as error:
         start = max(error.start - 20, 0)
         near = error.object[start : error.start].encode("ascii", "ignore").decode()

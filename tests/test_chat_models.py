@@ -176,13 +176,16 @@ def test_what_is_wrong_is_refused_by_name_and_nothing_is_sent(call, server, wron
     assert not server.requests
 
 
-def test_a_setting_that_was_changed_later_is_checked_by_the_call(call: Call, server) -> None:
+def test_a_setting_that_is_changed_later_is_checked_and_used(call: Call, server) -> None:
     model = chat(server)
-    model.temperature = 9
 
     with pytest.raises(ConfigurationError, match="temperature"):
-        call(model)
-    assert not server.requests
+        model.temperature = 9
+    model.stop = "END"
+    call(model)
+
+    assert "temperature" not in server.requests[0].body
+    assert server.requests[0].body["stop"] == ["END"]
 
 
 def test_the_constructor_needs_no_key_and_the_call_does(call: Call, server) -> None:

@@ -11,6 +11,7 @@ import ai21_chains
 
 PUBLIC = [
     "AI21Error",
+    "BM25Retriever",
     "ChatAI21",
     "Citation",
     "Emulator",
@@ -18,6 +19,7 @@ PUBLIC = [
     "RejectedQuote",
     "__version__",
     "create_grounded_qa_chain",
+    "evaluate_grounded_qa",
     "load_documents",
     "verify_quote",
 ]

@@ -51,7 +51,8 @@ def test_ordinary_text_is_sent_as_it_is(text: str) -> None:
     assert defused(text) == text
 
 
-@pytest.mark.parametrize("attack", [text for text, _ in ATTACKS.values()][:-1], ids=[*ATTACKS][:-1])
+# What hides in rows of variation selectors, or is no Unicode, is no text that one could quote.
+@pytest.mark.parametrize("attack", [text for text, _ in ATTACKS.values()][:-2], ids=[*ATTACKS][:-2])
 def test_a_quote_of_defused_text_is_found_in_the_original(attack: str) -> None:
     original = f"First line.\r\nThe fee {attack} is due within thirty days of the notice."
     quote = defused(original)[13:-15]
