@@ -4,7 +4,7 @@ Needs reportlab. The manual has what makes real PDF files hard to quote from: ju
 with words hyphenated at line ends, ligatures, curly quotes, a table, a running head and foot.
 """
 
-# ruff: noqa: E501, RUF001 (running text, with a typesetter's dashes and quotes)
+# ruff: noqa: E501 (running text, with a typesetter's dashes and quotes)
 
 import re
 import sys

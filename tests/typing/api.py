@@ -53,7 +53,7 @@ def models() -> list[ChatAI21]:
         ChatAI21(model="jamba-large", api_key="key", temperature=0.2, max_tokens=100),
         ChatAI21(api_key=SecretStr("key"), stop="END", timeout=10, max_retries=0),
         ChatAI21(api_key=rotating_key, stop=["a", "b"], timeout=httpx.Timeout(5.0, connect=1.0)),
-        ChatAI21(api_key=rotating_key_async, documents=["text", Document("text"), {"content": "x"}]),
+        ChatAI21(api_key=rotating_key_async, documents=["a", Document("b"), {"content": "c"}]),
         ChatAI21(n=2, seed=1, user="u", top_p=0.5, model_kwargs={"x": 1}, streaming=True),
         ChatAI21(response_format={"type": "json_object"}, default_headers={"X-Team": "a"}),
         ChatAI21(http_client=httpx.Client(), http_async_client=httpx.AsyncClient(), proxy=None),
