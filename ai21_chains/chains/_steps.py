@@ -18,13 +18,15 @@ from collections.abc import (
 )
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias, TypeVar, cast
 
 from langchain_core.documents import Document
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.utils import AddableDict
+from langchain_core.runnables.config import get_executor_for_config
+from langchain_core.runnables.utils import AddableDict, gather_with_concurrency
 from pydantic import BaseModel
 
 Model: TypeAlias = Runnable[LanguageModelInput, BaseMessage] | Runnable[LanguageModelInput, str]
@@ -54,7 +56,17 @@ class Ask:
     read: Callable[[str], Iterable[AddableDict]] = field(default=lambda text: ())
 
 
-Steps: TypeAlias = Generator[Retrieve | Ask | AddableDict, Any, None]
+@dataclass(frozen=True)
+class AskAll:
+    """Ask the model several things at once. The result is the list of its messages, in order.
+
+    How many are under way at a time is the configuration's `max_concurrency`.
+    """
+
+    questions: Sequence[Ask]
+
+
+Steps: TypeAlias = Generator[Retrieve | Ask | AskAll | AddableDict, Any, None]
 
 Output = TypeVar("Output", bound=BaseModel)
 
@@ -173,6 +185,9 @@ def drive(steps: Steps, config: RunnableConfig, *, streaming: bool) -> Iterator[
             yield step
         elif isinstance(step, Retrieve):
             result = step.retriever.invoke(step.query, config)
+        elif isinstance(step, AskAll):
+            with get_executor_for_config(config) as executor:
+                result = list(executor.map(partial(_message, config=config), step.questions))
         else:
             messages = list(step.messages)
             whole = _Whole()
@@ -199,6 +214,9 @@ async def adrive(
             yield step
         elif isinstance(step, Retrieve):
             result = await step.retriever.ainvoke(step.query, config)
+        elif isinstance(step, AskAll):
+            asked = [_amessage(question, config) for question in step.questions]
+            result = await gather_with_concurrency(config.get("max_concurrency"), *asked)
         else:
             messages = list(step.messages)
             whole = _Whole()
@@ -213,6 +231,18 @@ async def adrive(
                 for piece in step.read(whole.add(await step.model.ainvoke(messages, config))):
                     yield piece
             result = whole.message
+
+
+def _message(question: Ask, config: RunnableConfig) -> BaseMessage:
+    whole = _Whole()
+    whole.add(question.model.invoke(list(question.messages), config))
+    return whole.message
+
+
+async def _amessage(question: Ask, config: RunnableConfig) -> BaseMessage:
+    whole = _Whole()
+    whole.add(await question.model.ainvoke(list(question.messages), config))
+    return whole.message
 
 
 class _Whole:
