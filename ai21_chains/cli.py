@@ -13,12 +13,15 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from langchain_core.documents import Document
+from pydantic import BaseModel
 from rich.console import Console
+from rich.progress import Progress
 from typer.core import TyperGroup
 
 from ai21_chains._version import __version__
@@ -30,6 +33,7 @@ from ai21_chains.documents import load_documents
 from ai21_chains.emulator import Emulator
 from ai21_chains.emulator.__main__ import run as run_emulator
 from ai21_chains.errors import AI21Error, ConfigurationError
+from ai21_chains.evaluation import evaluate_grounded_qa, load_evaluation_set
 
 _UsageError: Any = typer.BadParameter.__base__
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -64,6 +68,13 @@ Paths = Annotated[list[Path], typer.Argument(help="Files, or folders to read fil
 Model = Annotated[str, typer.Option(help="Model id.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+class Given(StrEnum):
+    """What the questions of an evaluation are asked with."""
+
+    relevant = "relevant"
+    all = "all"
 
 
 @app.callback(invoke_without_command=True)
@@ -101,6 +112,50 @@ def ask(
 
 
 @app.command()
+def evaluate(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with NAME_questions.jsonl, NAME_docs.jsonl.")
+    ],
+    name: Annotated[str | None, typer.Option("--set", help="Set, if there are several.")] = None,
+    documents: Annotated[Given, typer.Option(help="What to ask with.")] = Given.relevant,
+    limit: Annotated[int, typer.Option(min=1, help="How many questions to ask.")] = 100,
+    seed: Annotated[int, typer.Option(help="Which of the questions.")] = 0,
+    concurrency: Annotated[int, typer.Option(min=1, help="Questions asked at once.")] = 8,
+    model: Model = "jamba-mini",
+    items: Annotated[Path | None, typer.Option(help="JSON Lines file for the results.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure the grounded answers to questions whose answers are known."""
+    with _one_line_errors(debug):
+        given = load_evaluation_set(folder, name)
+        if items is not None:
+            items.touch()  # that it cannot be written is better known before the work than after
+        chain = create_grounded_qa_chain(_chat_model(model))
+        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+            bar = progress.add_task("Asking", total=None)
+            report = evaluate_grounded_qa(
+                chain,
+                given.questions,
+                given.documents,
+                documents_for=documents.value,
+                limit=limit,
+                seed=seed,
+                max_concurrency=concurrency,
+                on_progress=lambda now: progress.update(
+                    bar, total=now.total, completed=now.done, description=_failed(now.failed)
+                ),
+                name=given.name,
+                model=None if _on_ai21() else "emulator, extractive (no language model)",
+            )
+        if items is not None:
+            report.write_jsonl(items)
+        _print_json(report) if as_json else _print(report.to_markdown())
+        if len(report.failures) == len(report.items):
+            raise AI21Error(f"Every call failed, the first with {report.failures[0].error}")
+
+
+@app.command()
 def emulate(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any.")] = 8021,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -133,8 +188,12 @@ def _one_line_errors(debug: bool) -> Iterator[None]:
         raise typer.Exit(2 if isinstance(error, ConfigurationError) else 1) from None
 
 
+def _on_ai21() -> bool:
+    return any(map(os.environ.get, ("AI21_API_KEY", *ADDRESSES)))
+
+
 def _chat_model(model: str) -> ChatAI21:
-    if os.environ.get("AI21_API_KEY") or any(map(os.environ.get, ADDRESSES)):
+    if _on_ai21():
         return ChatAI21(model=model, temperature=0)
     _say("No AI21_API_KEY: the embedded emulator answers, extractively, without a language model.")
     transport = Emulator().transport()
@@ -180,10 +239,14 @@ def _print(text: str) -> None:
     typer.echo(_CONTROL.sub("\ufffd", text.replace("\r\n", "\n")), nl=False)
 
 
-def _print_json(answer: GroundedAnswer) -> None:
+def _print_json(result: BaseModel) -> None:
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    data = answer.model_dump(mode="json")
+    data = result.model_dump(mode="json")
     typer.echo(json.dumps(data, indent=2, ensure_ascii=not unicode))
+
+
+def _failed(calls: int) -> str:
+    return f"Asking, {calls} failed" if calls else "Asking"
 
 
 def _say(line: str) -> None:

@@ -17,15 +17,20 @@ STOP_WORDS = frozenset(
 LONGEST = 400
 """Characters; a longer sentence is split at its semicolons, so that quotes stay readable."""
 
+TITLE_WIDTH = 0.6
+"""A line that is wider, compared with the widest of its text, is taken for wrapped prose."""
+
 _WORD = re.compile(
-    r"\d+(?:[.,]\d+)*"  # a number, with its separators
+    r"[A-Za-z]{1,3}-?\d{2,}\b"  # a code
+    r"|\d+(?:[.,]\d+)*"  # a number, with its separators
     r"|[぀-ヿ㐀-鿿가-힯]"  # scripts without spaces: each sign by itself
     r"|[^\W\d_]+",
 )
 _BLOCK_START = re.compile(
     r"\s*(?:\#{1,6}\s|[-*+•‣◦▪–]\s|\|"  # Markdown heading, list item, table row
     r"|\(?\d{1,2}[.)]\s|\([a-z]{1,4}\)\s"  # (1), 1., 1), (a)
-    r"|\d{1,2}(?:\.\d{1,2}){1,3}\.?\s)"  # 1.2.3
+    r"|\d{1,2}(?:\.\d{1,2}){1,3}\.?\s"  # 1.2.3
+    r"|[A-Z]{1,3}-?\d{2,4}\s)"  # E05, a table row of a PDF
 )
 _HEADING = re.compile(r"\s*\#{1,6}\s")
 _MARKS = re.compile(r"\s*(?:\#{1,6}|[-*+•‣◦▪–])\s+")
@@ -125,16 +130,34 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
     """Find paragraphs, list items, table rows and headings."""
     start = position = 0
     alone = False
-    for line in text.splitlines(keepends=True):
+    before = ""
+    lines = text.splitlines(keepends=True)
+    width = max(map(len, lines), default=0)
+    for line in lines:
         blank = not line.strip()
-        if blank or alone or _BLOCK_START.match(line):
+        title = _is_title(line, before, width)
+        if blank or alone or title or _BLOCK_START.match(line):
             if text[start:position].strip():
                 yield start, position
             start = position
-        alone = bool(_HEADING.match(line)) or line.lstrip().startswith("|")
+        alone = title or bool(_HEADING.match(line)) or line.lstrip().startswith("|")
         position += len(line)
+        before = line
     if text[start:].strip():
         yield start, len(text)
+
+
+def _is_title(line: str, before: str, width: int) -> bool:
+    """Tell a heading that a PDF sets without a blank line from the last line of a paragraph."""
+    goes_on = bool(before.strip()) and before.rstrip()[-1] not in ".!?:|。！？"
+    after_title = len(before) <= TITLE_WIDTH * width
+    return (
+        len(line) <= TITLE_WIDTH * width
+        and (not goes_on or after_title)
+        and bool(line.strip())
+        and line.lstrip()[0].isdigit() | line.lstrip()[0].isupper()
+        and _is_heading(line)
+    )
 
 
 def _is_heading(block: str) -> bool:
