@@ -117,11 +117,7 @@ def _put_response_format(body: ChatRequest, wanted: object) -> list[str]:
     if isinstance(wanted, Mapping) and wanted.get("type") not in ("json_schema", "object"):
         body["response_format"] = dict(wanted)
         return []
-    try:
-        schema = json.dumps(_schema(wanted), ensure_ascii=False)
-    except Exception as error:  # a class is the caller's code, and LangChain runs parts of it
-        problem = quote(f"{type(error).__name__}: {error}")
-        raise ConfigurationError(f"response_format is no JSON schema: {problem}") from error
+    schema = json.dumps(json_schema(wanted, "response_format"), ensure_ascii=False)
     # JSON mode would keep the model from calling a tool first.
     if "tools" not in body:
         body["response_format"] = {"type": "json_object"}
@@ -131,10 +127,28 @@ def _put_response_format(body: ChatRequest, wanted: object) -> list[str]:
     ]
 
 
-def _schema(wanted: Any) -> Any:
-    if not isinstance(wanted, Mapping):
-        return convert_to_json_schema(wanted)
-    return wanted["json_schema"]["schema"] if wanted["type"] == "json_schema" else wanted
+def json_schema(wanted: Any, argument: str) -> JSONObject:
+    """Return the JSON schema that a class, a function, or a dict in one of OpenAI's forms asks for.
+
+    Args:
+        wanted: What was given.
+        argument: The argument's name, for the error message.
+
+    Raises:
+        ConfigurationError: It is no schema.
+    """
+    try:
+        if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema":
+            schema = dict(wanted["json_schema"]["schema"])
+        elif isinstance(wanted, Mapping) and wanted.get("type") == "object":
+            schema = dict(wanted)
+        else:
+            schema = convert_to_json_schema(wanted)
+        json.dumps(schema)
+    except Exception as error:  # a class is the caller's code, and LangChain runs parts of it
+        problem = quote(f"{type(error).__name__}: {error}")
+        raise ConfigurationError(f"{argument} is no JSON schema: {problem}") from error
+    return schema
 
 
 def _put_model_kwargs(body: ChatRequest, extra: Mapping[str, Any]) -> None:

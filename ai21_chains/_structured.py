@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
+from operator import itemgetter
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, BaseMessageChunk
 from langchain_core.output_parsers import BaseTransformOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.json import parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
@@ -41,6 +43,16 @@ class StructuredOutputParser(BaseTransformOutputParser[Any]):
     @property
     def _type(self) -> str:
         return "ai21_structured_output"
+
+    def beside(self, model: Runnable[Any, Any]) -> Runnable[Any, dict[str, Any]]:
+        """Return a runnable that gives `{"raw", "parsed", "parsing_error"}` and does not raise."""
+        parsed = RunnablePassthrough.assign(
+            parsed=itemgetter("raw") | self, parsing_error=lambda _: None
+        )
+        failed = RunnablePassthrough.assign(parsed=lambda _: None)
+        return RunnableMap(raw=model) | parsed.with_fallbacks(
+            [failed], exception_key="parsing_error"
+        )
 
     def parse(self, text: str) -> Any:
         """Parse a text; see `parse_result`."""

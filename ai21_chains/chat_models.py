@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence, Set
 from contextlib import aclosing, closing
-from operator import itemgetter
 from typing import Any, Literal, NamedTuple, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -17,13 +16,12 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
 from ai21_chains import _content_blocks as _content_blocks  # registers the translator
-from ai21_chains import _options
+from ai21_chains import _options, _request
 from ai21_chains._catalog import CONTEXT_TOKENS, LIVE, OUTPUT_TOKENS
 from ai21_chains._component import ADDRESSES as ADDRESSES
 from ai21_chains._component import TRANSPORT, AI21Component, client_for
@@ -347,13 +345,8 @@ class ChatAI21(AI21Component, BaseChatModel):
             StructuredOutputError: Raised by calls, when the answer is cut off, is a refusal, or
                 does not fit the schema.
         """
-        if schema is None and method != "json_mode":
-            raise ConfigurationError(f"with_structured_output: {method} needs a schema")
-        if strict is not None and method == "json_mode":
-            raise ConfigurationError("with_structured_output: strict does not go with json_mode")
-        if tools and method != "json_schema":
-            raise ConfigurationError("with_structured_output: tools needs method='json_schema'")
-        json_schema = convert_to_json_schema(schema) if schema is not None else {}
+        _check_method(method, schema, strict, tools)
+        json_schema = _request.json_schema(schema, "schema") if schema is not None else {}
         parser = StructuredOutputParser(
             target=schema if isinstance(schema, type) else None,
             required=tuple(json_schema.get("required", ())),
@@ -369,25 +362,29 @@ class ChatAI21(AI21Component, BaseChatModel):
             )
         elif method == "json_mode":
             model = self.bind(response_format={"type": "json_object"}, **kwargs)
-        elif method == "json_schema":
+        else:
             wanted = {"type": "json_schema", "json_schema": {"schema": json_schema}}
             model = self.bind_tools(tools or (), response_format=wanted, **kwargs)
-        else:
-            raise ConfigurationError(f"with_structured_output: there is no method {method!r}")
-        if not include_raw:
-            return model | parser
-        parsed = RunnablePassthrough.assign(
-            parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
-        )
-        failed = RunnablePassthrough.assign(parsed=lambda _: None)
-        return RunnableMap(raw=model) | parsed.with_fallbacks(
-            [failed], exception_key="parsing_error"
-        )
+        return parser.beside(model) if include_raw else model | parser
 
 
 def _without(names: Set[str], options: Mapping[str, Any]) -> dict[str, Any]:
     alias = _options.ALIASES
     return {name: value for name, value in options.items() if alias.get(name, name) not in names}
+
+
+def _check_method(method: str, schema: object, strict: bool | None, tools: object) -> None:
+    problem = ""
+    if method not in ("function_calling", "json_mode", "json_schema"):
+        problem = f"there is no method {method!r}"
+    elif schema is None and method != "json_mode":
+        problem = f"{method} needs a schema"
+    elif strict is not None and method == "json_mode":
+        problem = "strict does not go with json_mode"
+    elif tools and method != "json_schema":
+        problem = "tools needs method='json_schema'"
+    if problem:
+        raise ConfigurationError(f"with_structured_output: {problem}")
 
 
 def _refuse_choices(body: ChatRequest) -> None:

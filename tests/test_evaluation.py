@@ -402,22 +402,24 @@ def test_no_more_questions_than_max_concurrency_are_asked_at_once() -> None:
 
 
 def test_items_keep_the_order_of_the_questions() -> None:
-    second_done = threading.Event()
+    one_has_ended = threading.Event()
+    ended: list[str] = []
 
     def chain(asked: Asked) -> GroundedAnswer:
         if asked["question"] == BUILT.question:
-            second_done.wait(5)
-        else:
-            second_done.set()
+            one_has_ended.wait(5)
         return perfect(asked)
 
-    ended: list[str] = []
+    def note(progress: Progress) -> None:
+        ended.append(progress.item.id)
+        one_has_ended.set()
+
     report = evaluate_grounded_qa(
         answering(chain),
         QUESTIONS[:2],
         DOCUMENTS,
         max_concurrency=2,
-        on_progress=lambda progress: ended.append(progress.item.id),
+        on_progress=note,
     )
 
     assert ended == ["fee", "built"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -40,21 +40,58 @@ class Reply:
         prepared: The documents that the model was given.
         require_citation: Whether an answer without a verified quote counts as none.
         abstention: The answer's text when the documents have no answer.
+        patient: Whether the answer is held back until it is known that every quote is verified.
+        before: The reply that this one corrects; its verified quotes count on.
     """
 
     def __init__(
-        self, prepared: PreparedDocuments, *, require_citation: bool, abstention: str
+        self,
+        prepared: PreparedDocuments,
+        *,
+        require_citation: bool = True,
+        abstention: str = "",
+        patient: bool = False,
+        before: Reply | None = None,
     ) -> None:
         self._prepared = prepared
         self._require_citation = require_citation
         self._abstention = abstention
+        self._patient = patient
+        self._before = before
+        self._whole: Read | None = None
         self._raw = ""
         self._taken = 0
         self._answer = ""
         self._denied = False
         self._marks = Marks()
         self._citations: dict[int, Citation] = {}
-        self._rejected: list[RejectedQuote] = []
+        self._rejected: list[tuple[int, RejectedQuote]] = []
+
+    @property
+    def text(self) -> str:
+        """What the model said, as it said it."""
+        return self._raw
+
+    @property
+    def citations(self) -> Mapping[int, Citation]:
+        """The quotes that were verified, by the model's numbers."""
+        return self._citations
+
+    @property
+    def verified(self) -> Sequence[Citation]:
+        """The quotes that were verified."""
+        return list(self._citations.values())
+
+    @property
+    def rejected(self) -> Sequence[RejectedQuote]:
+        """The quotes that no document has."""
+        return [quote for _, quote in self._rejected]
+
+    @property
+    def proven(self) -> bool:
+        """Whether there is, at the reply's end, an answer with a verified quote."""
+        answer = self._whole and _text(self._whole.members.get("answer"))
+        return bool(answer and self._citations)
 
     def read(self, text: str) -> Iterator[AddableDict]:
         """Take a piece of the reply and yield what of the answer it completes."""
@@ -66,25 +103,41 @@ class Reply:
         finished = names if read.closed else names[:-1]
         if {"found", "citations"} <= {*finished}:
             self._settle(read.members)
+        if self._patient and self._doubtful():
+            return
         # What is no text may still change its form.
         answer = read.members.get("answer")
         yield from self._take(answer if isinstance(answer, str) else "")
 
-    def close(self, message: BaseMessage) -> Iterator[AddableDict]:
+    def _doubtful(self) -> bool:
+        """Tell whether the reply may have to be corrected, or, as a correction, be of no use."""
+        unfit = self._rejected if self._before is None else not self._citations
+        return self._marks.verified is None or self._denied or bool(unfit)
+
+    def end(self) -> None:
+        """Take it that no more is to come, and verify what was not yet."""
+        self._whole = read_object(self._raw, _MEMBERS, last=True)
+        self._settle(self._whole.members if self._whole else {})
+
+    def take(self, text: str) -> None:
+        """Take a whole reply of which nothing is shown."""
+        self._raw += text
+        self.end()
+
+    def close(self, *, cut: bool = False) -> Iterator[AddableDict]:
         """Yield the rest of the result.
 
         Args:
-            message: The whole message, for its finish reason.
+            cut: Whether the model was cut off.
         """
-        read = read_object(self._raw, _MEMBERS, last=True)
-        if read is None:
-            # Prose instead of JSON is no reason to lose it.
-            read = Read({"answer": repaired(_FENCE.sub("", self._raw))}, closed=True)
-        self._settle(read.members)
-        yield from self._take(_text(read.members.get("answer")))
+        self.end()
+        # Prose instead of JSON is no reason to lose it.
+        prose = {"answer": repaired(_FENCE.sub("", self._raw))}
+        members = self._whole.members if self._whole else prose
+        yield from self._take(_text(members.get("answer")))
         yield from self._show(self._marks.close())
         found = bool(self._answer) and not self._denied
-        truncated = _was_cut(message) and not self._denied
+        truncated = cut and not self._denied
         if not self._answer and not truncated:
             yield from self._show(self._abstention)
         yield AddableDict(self._verdict(found, truncated))
@@ -103,13 +156,17 @@ class Reply:
         if self._marks.verified is not None:
             return
         self._denied = str(members.get("found")).lower() in ("false", "no")
+        if self._before is not None and not self._denied:
+            self._citations.update(self._before.citations)
+        corrected: set[int] = set()
         for given, quote, claimed in [] if self._denied else _quotes(members.get("citations")):
             result = self._prepared.verify(quote, claimed=claimed)
             if isinstance(result, RejectedQuote):
-                self._rejected.append(result)
+                self._rejected.append((given, result))
             else:
                 # Of several quotes under one number the first has the mark.
-                number = given if given not in self._citations else -len(self._citations) - 1
+                again = given in self._citations
+                number = -len(self._citations) - 1 if again else given
                 self._citations[number] = result
         self._marks.verified = frozenset(self._citations)
 
@@ -123,7 +180,7 @@ class Reply:
             "answerable": found and (bool(citations) or not self._require_citation),
             "status": _status(found, truncated, bool(citations), bool(without)),
             "citations": citations,
-            "rejected": self._rejected,
+            "rejected": self.rejected,
             "support": supported / len(spans) if spans else 0.0,
             "unsupported_sentences": without,
             "unsupported_numbers": unsupported_numbers(self._answer, citations) if found else [],
@@ -148,7 +205,8 @@ def _status(found: bool, truncated: bool, cited: bool, partly: bool) -> Status:
     return "partly" if partly else "answered"
 
 
-def _was_cut(message: BaseMessage) -> bool:
+def was_cut(message: BaseMessage) -> bool:
+    """Tell whether a model was cut off before it had said everything."""
     metadata = message.response_metadata
     reasons = (metadata.get(key) for key in ("finish_reason", "stop_reason", "done_reason"))
     return any(str(reason).lower() in _LIMITS for reason in reasons)

@@ -1,7 +1,7 @@
 """How a chain runs: its steps are decided without input or output, and driven from outside.
 
 A chain is a generator that yields *steps* and is sent their results: `Retrieve` gets documents,
-`Ask` the model's message. What it yields besides, `AddableDict`s, are the pieces of its result. So
+`Ask` the model's message, `Call` what a runnable returns. What it yields besides, `AddableDict`s, are the pieces of its result. So
 a chain is written once; the drivers run it with blocking calls or with `await`, streamed or not.
 """
 
@@ -57,6 +57,19 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Call:
+    """Call any runnable. The result is what it returns; nothing of it is streamed.
+
+    Attributes:
+        runnable: The runnable.
+        value: Its input.
+    """
+
+    runnable: Runnable[Any, Any]
+    value: Any
+
+
+@dataclass(frozen=True)
 class AskAll:
     """Ask the model several things at once. The result is the list of its messages, in order.
 
@@ -66,9 +79,13 @@ class AskAll:
     questions: Sequence[Ask]
 
 
-Steps: TypeAlias = Generator[Retrieve | Ask | AskAll | AddableDict, Any, None]
+Result = TypeVar("Result")
+Output = TypeVar("Output")
 
-Output = TypeVar("Output", bound=BaseModel)
+StepsTo: TypeAlias = Generator[Retrieve | Ask | AskAll | Call | AddableDict, Any, Result]
+"""Some of a chain's steps, which come to a result of their own."""
+
+Steps: TypeAlias = StepsTo[None]
 
 
 class Chain(Runnable[Any, Output]):
@@ -80,7 +97,7 @@ class Chain(Runnable[Any, Output]):
         name: The runnable's name, in traces and in served schemas.
         steps: Makes the steps for one input.
         input_type: What the input may be.
-        output_type: The class of the result.
+        output_type: The class of the result: a model, or a `TypedDict` for a plain dict.
     """
 
     def __init__(
@@ -169,7 +186,10 @@ class Chain(Runnable[Any, Output]):
             yield piece
 
     def _result(self, pieces: Iterable[AddableDict]) -> Output:
-        return self._output_type.model_validate(_sum(pieces))
+        total = _sum(pieces)
+        if issubclass(self._output_type, BaseModel):
+            return self._output_type.model_validate(total)
+        return cast(Output, dict(total))
 
 
 def drive(steps: Steps, config: RunnableConfig, *, streaming: bool) -> Iterator[AddableDict]:
@@ -185,6 +205,8 @@ def drive(steps: Steps, config: RunnableConfig, *, streaming: bool) -> Iterator[
             yield step
         elif isinstance(step, Retrieve):
             result = step.retriever.invoke(step.query, config)
+        elif isinstance(step, Call):
+            result = step.runnable.invoke(step.value, config)
         elif isinstance(step, AskAll):
             with get_executor_for_config(config) as executor:
                 result = list(executor.map(partial(_message, config=config), step.questions))
@@ -214,6 +236,8 @@ async def adrive(
             yield step
         elif isinstance(step, Retrieve):
             result = await step.retriever.ainvoke(step.query, config)
+        elif isinstance(step, Call):
+            result = await step.runnable.ainvoke(step.value, config)
         elif isinstance(step, AskAll):
             asked = [_amessage(question, config) for question in step.questions]
             result = await gather_with_concurrency(config.get("max_concurrency"), *asked)

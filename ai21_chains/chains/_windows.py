@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from langchain_core.documents import Document
+from langchain_core.language_models import BaseLanguageModel
+
+from ai21_chains._tokens import TokenEstimate
+from ai21_chains.errors import ConfigurationError
 
 DEFAULT_TOKENS = 64_000
 """Tokens of documents in one request. Jamba's window is larger, but what stands in the middle of a
 very long prompt is read less well, and a short one is answered sooner."""
+
+LEAST_TOKENS = 100
+"""The smallest window that is of any use: less does not hold a quote."""
 
 PER_DOCUMENT = 24
 """Tokens that a document costs besides its text: its number, title and marks."""
@@ -29,11 +37,13 @@ class Piece:
         index: The document's place among all.
         document: What the model reads: the stretch's text with the document's metadata.
         tokens: What it costs.
+        start: Where the stretch begins in the document, in characters.
     """
 
     index: int
     document: Document
     tokens: int
+    start: int = 0
 
 
 def pack(
@@ -46,10 +56,21 @@ def pack(
         budget: Tokens that fit into one window.
         count: Counts the tokens of a text.
     """
+    pieces = [
+        Piece(index, document, count(document.page_content) + PER_DOCUMENT)
+        for index, document in enumerate(documents)
+    ]
+    return repack(pieces, budget, count)
+
+
+def repack(
+    pieces: Sequence[Piece], budget: int, count: Callable[[str], int]
+) -> list[list[Piece]]:
+    """Distribute pieces over windows, as `pack` does with documents."""
     windows: list[list[Piece]] = []
     left = 0
-    for index, document in enumerate(documents):
-        for piece in _pieces(index, document, budget, count):
+    for whole in pieces:
+        for piece in _divided(whole, budget, count):
             if piece.tokens > left or not windows:
                 windows.append([])
                 left = budget
@@ -58,18 +79,25 @@ def pack(
     return windows
 
 
-def _pieces(
-    index: int, document: Document, budget: int, count: Callable[[str], int]
-) -> Iterator[Piece]:
-    text = document.page_content
-    tokens = count(text) + PER_DOCUMENT
-    if tokens <= budget:
-        yield Piece(index, document, tokens)
+def cut(
+    document: Document, index: int, start: int, end: int, count: Callable[[str], int]
+) -> Piece:
+    """Return a stretch of a document, with the document's metadata."""
+    text = document.page_content[start:end]
+    part = Document(page_content=text, metadata=document.metadata, id=document.id)
+    return Piece(index, part, count(text) + PER_DOCUMENT, start)
+
+
+def _divided(whole: Piece, budget: int, count: Callable[[str], int]) -> Iterator[Piece]:
+    if whole.tokens <= budget:
+        yield whole
         return
-    length = max(int(len(text) * (budget - PER_DOCUMENT) / tokens), 1)
+    text = whole.document.page_content
+    length = max(int(len(text) * (budget - PER_DOCUMENT) / whole.tokens), 1)
     for start, end in divide(text, length, int(length * OVERLAP)):
-        part = Document(page_content=text[start:end], metadata=document.metadata)
-        yield Piece(index, part, min(count(part.page_content) + PER_DOCUMENT, budget))
+        piece = cut(whole.document, whole.index, start, end, count)
+        # Dense text can cost a little more than its share.
+        yield replace(piece, start=whole.start + start, tokens=min(piece.tokens, budget))
 
 
 def divide(text: str, length: int, overlap: int) -> Iterator[tuple[int, int]]:
@@ -94,3 +122,40 @@ def _break_before(text: str, end: int, earliest: int) -> int:
         if places:
             return places[-1]
     return end
+
+
+def budget_for(model: object, most: int | None) -> int:
+    """Return how many tokens of documents a request may have.
+
+    Args:
+        model: The model, for the size of its window; the documents get half of it at the most.
+        most: The user's own limit, which goes before.
+    """
+    if most is None:
+        profiles = [getattr(inner, "profile", None) or {} for inner in _models(model)]
+        sizes = [profile["max_input_tokens"] for profile in profiles if "max_input_tokens" in profile]
+        return max(min([DEFAULT_TOKENS, *(size // 2 for size in sizes)]), LEAST_TOKENS)
+    if isinstance(most, bool) or not isinstance(most, int) or most < LEAST_TOKENS:
+        raise ConfigurationError(
+            f"max_context_tokens must be a whole number from {LEAST_TOKENS} on, got {most!r}"
+        )
+    return most
+
+
+def counter_for(model: object) -> Callable[[str], int]:
+    """Return what counts tokens: the model's own way if it has one, else an estimate by length."""
+    for inner in _models(model):
+        if type(inner).get_num_tokens is not BaseLanguageModel.get_num_tokens:
+            return inner.get_num_tokens
+    return TokenEstimate().text
+
+
+def _models(model: object) -> Iterator[BaseLanguageModel[Any]]:
+    """Yield the models inside of bindings, retries, fallbacks and sequences."""
+    if isinstance(model, BaseLanguageModel):
+        yield model
+        return
+    inside = getattr(model, "runnables", None) or getattr(model, "steps", None)
+    for inner in inside or [getattr(model, "bound", None)]:
+        if inner is not None:
+            yield from _models(inner)
