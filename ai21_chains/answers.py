@@ -15,6 +15,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.content import Citation as CitationAnnotation
 from langchain_core.messages.content import create_citation
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict  # pydantic reads no other before Python 3.12
 
 from ai21_chains._claims import MARK, numbers, sentence_bounds, spelled
 from ai21_chains.citations import Citation, RejectedQuote
@@ -56,7 +57,7 @@ class GroundedAnswer(BaseModel):
         answerable: Whether the documents answer the question, by quotes that were verified.
         status: `"answered"`: every sentence has a verified quote. `"partly"`: quotes were
             verified, and sentences are left without. `"unverified"`: no quote of the model's could
-            be verified. `"truncated"`: the reply was cut off at `max_tokens`. `"not_found"`: the
+            be verified. `"truncated"`: a reply was cut off at `max_tokens`. `"not_found"`: the
             documents do not answer the question. `"no_documents"`: there were none, and the model
             was not asked.
         citations: The verified quotes, in the order of their numbers.
@@ -112,6 +113,26 @@ class GroundedAnswer(BaseModel):
             for citation in self.citations
         ]
         return "\n\n".join([text, "\n".join(notes)]) if notes else text
+
+
+class GroundedDict(TypedDict):
+    """A grounded answer as a plain dict, with the keys of LangChain's retrieval chain.
+
+    `input` is the question and `context` the documents; the others are as in `GroundedAnswer`.
+    """
+
+    input: str
+    context: list[Document]
+    answer: str
+    answerable: bool
+    status: Status
+    citations: list[Citation]
+    rejected: list[RejectedQuote]
+    support: float
+    unsupported_sentences: list[Span]
+    unsupported_numbers: list[str]
+    search_query: str | None
+    usage: UsageMetadata | None
 
 
 def place(citation: Citation) -> str:

@@ -27,7 +27,9 @@ from typer.core import TyperGroup
 from ai21_chains._version import __version__
 from ai21_chains.answers import GroundedAnswer, place
 from ai21_chains.chains.grounded_qa import create_grounded_qa_chain
+from ai21_chains.chains.summarize import Summary, create_summarize_chain
 from ai21_chains.chat_models import ADDRESSES, ChatAI21
+from ai21_chains.citations import Citation, RejectedQuote
 from ai21_chains.client import AsyncHTTPClient, HTTPClient
 from ai21_chains.documents import load_documents
 from ai21_chains.emulator import Emulator
@@ -107,8 +109,27 @@ def ask(
         if as_json:
             _print_json(chain.invoke(asked))
         else:
-            answer = GroundedAnswer.model_validate(_shown(chain.stream(asked)))
+            answer = GroundedAnswer.model_validate(_shown(chain.stream(asked), "answer"))
             _print("".join(_sources(answer)))
+
+
+@app.command()
+def summarize(
+    paths: Paths,
+    words: Annotated[int, typer.Option(min=1, help="Length of the summary, about.")] = 200,
+    model: Model = "jamba-mini",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Summarize documents, with key points whose quotes were looked up in them."""
+    with _one_line_errors(debug):
+        documents = _load(paths)
+        chain = create_summarize_chain(_chat_model(model), words=words)
+        if as_json:
+            _print_json(chain.invoke(documents))
+        else:
+            summary = Summary.model_validate(_shown(chain.stream(documents), "text"))
+            _print("".join(_key_points(summary)))
 
 
 @app.command()
@@ -211,15 +232,15 @@ def _load(paths: list[Path]) -> list[Document]:
         return load_documents(paths)
 
 
-def _shown(pieces: Iterable[Any]) -> Any:
-    """Print the answer as it grows and return the sum of the pieces."""
+def _shown(pieces: Iterable[Any], key: str) -> Any:
+    """Print the text as it grows and return the sum of the pieces."""
     total: Any = None
     try:
         for piece in pieces:
-            _print(piece.get("answer", ""))
+            _print(piece.get(key, ""))
             total = piece if total is None else total + piece
     finally:
-        if total and total.get("answer"):
+        if total and total.get(key):
             _print("\n")
     return total
 
@@ -229,10 +250,27 @@ def _sources(answer: GroundedAnswer) -> Iterator[str]:
         yield "\nThe answer was cut off: the model may not say more at once.\n"
     if answer.status == "unverified":
         yield "\nNo quote from the documents supports this answer.\n"
-    for citation in answer.citations:
+    yield from _quotes(answer.citations, answer.rejected)
+
+
+def _key_points(summary: Summary) -> Iterator[str]:
+    if summary.status == "partly":
+        yield "\nThe summary is not whole: a reply was cut off, or had no summary in it.\n"
+    if summary.status == "empty":
+        yield "\nThe model gave no summary.\n"
+    if summary.key_points:
+        yield "\nKey points:\n"
+    for point in summary.key_points:
+        yield f"- {point.text} {''.join(f'[{citation.id}]' for citation in point.citations)}\n"
+    citations = [citation for point in summary.key_points for citation in point.citations]
+    yield from _quotes(sorted(citations, key=lambda citation: citation.id), summary.rejected)
+
+
+def _quotes(citations: Iterable[Citation], rejected: Iterable[RejectedQuote]) -> Iterator[str]:
+    for citation in citations:
         yield f"\n[{citation.id}] {place(citation)}\n“{citation.quote}”\n"
-    for rejected in answer.rejected:
-        yield f"\nNot verified, so not cited: “{rejected.quote}” {rejected.message}\n"
+    for quote in rejected:
+        yield f"\nNot verified, so not cited: “{quote.quote}” {quote.message}\n"
 
 
 def _print(text: str) -> None:

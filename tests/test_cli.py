@@ -15,13 +15,40 @@ from typing import NamedTuple
 import pytest
 
 from ai21_chains import AI21Error, Emulator, GroundedAnswer
+from ai21_chains.chains.summarize import Summary
 from ai21_chains.cli import app
 from ai21_chains.documents import read_text
+from ai21_chains.emulator import Fault, Reply
+from ai21_chains.evaluation import EvaluationReport
 
 DOCUMENTS = Path(__file__).parent.parent / "examples" / "documents"
 QUESTION = "How long does descaling take?"
 NOTICE = "No AI21_API_KEY: the embedded emulator answers, extractively, without a language model.\n"
 PROGRAM = [sys.executable, "-m", "ai21_chains"]
+
+
+SET = {
+    "tiny_docs.jsonl": [
+        {"id": "mill", "text": "The mill was built in 1562. It has two wheels."},
+        {"id": "port", "text": "Ships pay 12 guilders a day. The port closes at night."},
+    ],
+    "tiny_questions.jsonl": [
+        {
+            "id": "built",
+            "question": "When was the mill built?",
+            "answerable": True,
+            "answers": ["1562"],
+            "doc_ids": ["mill"],
+            "evidence": [{"doc_id": "mill", "start": 0, "end": 27}],
+        },
+        {
+            "id": "roof",
+            "question": "Who thatched the roof?",
+            "answerable": False,
+            "doc_ids": ["mill"],
+        },
+    ],
+}
 
 
 class Done(NamedTuple):
@@ -85,6 +112,121 @@ def test_a_question_without_an_answer_is_no_failure(run: Run) -> None:
     assert (done.returncode, answer.answerable, answer.citations) == (0, False, [])
 
 
+# --- Summaries -----------------------------------------------------------------------------------
+
+
+def test_a_summary_is_followed_by_its_key_points_and_their_quotes(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("Descaling takes\n25 minutes.")
+    done = run("summarize", path)
+
+    assert done.stdout == (
+        "Descaling takes 25 minutes. [1]\n\nKey points:\n- Descaling takes 25 minutes. [1]\n\n"
+        f"[1] {path}\n“Descaling takes\n25 minutes.”\n"
+    )
+    assert (done.returncode, done.stderr) == (0, NOTICE)
+
+
+def test_a_summary_as_json_is_all_there_is_on_stdout(run: Run) -> None:
+    done = run("summarize", DOCUMENTS, "--json", "--words", "80")
+    summary = Summary.model_validate_json(done.stdout)
+
+    assert summary.status == "complete"
+    assert summary.key_points
+    assert (done.returncode, done.stderr) == (0, NOTICE)
+
+
+SHORTCOMINGS = {
+    "cut off": (Reply('{"answer": "Desc', finish_reason="length"), "Desc\n\nThe summary is not"),
+    "empty": (Reply(""), "\nThe model gave no summary.\n"),
+    "invented": (
+        Reply('{"citations": ["It takes 99 minutes."], "answer": "Long."}'),
+        "Long.\n\nNot verified, so not cited: “It takes 99 minutes.” ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("said", "shown"), SHORTCOMINGS.values(), ids=SHORTCOMINGS)
+def test_a_summary_says_what_is_wrong_with_it(run: Run, said: Reply, shown: str) -> None:
+    with Emulator(brain=lambda request: said).serve() as server:
+        done = run("summarize", DOCUMENTS, AI21_API_KEY="k", AI21_API_HOST=server.base_url)
+
+    assert done.stdout.startswith(shown)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- Evaluation ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, rows in SET.items():
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def test_an_evaluation_is_a_report_in_markdown(run: Run, folder: Path) -> None:
+    done = run("evaluate", folder)
+
+    assert done.stdout.startswith("# Grounded QA: tiny\n")
+    assert "- Model: emulator, extractive (no language model)\n" in done.stdout
+    assert "- Questions: 2 of 2, seed 0\n- Asked with: the relevant documents\n" in done.stdout
+    assert "| Rightly answered or rightly abstained | 100.0% |" in done.stdout
+    assert (done.returncode, done.stderr) == (0, NOTICE)
+
+
+def test_an_evaluation_does_as_it_is_told(run: Run, folder: Path) -> None:
+    items = folder / "items.out"
+    options = ["--set", "tiny", "--documents", "all", "--limit", "1", "--seed", "3"]
+    more = ["--concurrency", "1", "--items", items, "--json"]
+    done = run("evaluate", folder, *options, *more)
+    report = EvaluationReport.model_validate_json(done.stdout)
+
+    assert (report.available, len(report.items), report.seed) == (2, 1, 3)
+    assert report.documents_for == "all documents"
+    assert [json.loads(line)["id"] for line in items.read_text().splitlines()] == [
+        item.id for item in report.items
+    ]
+
+
+def test_an_evaluation_on_a_server_names_its_model(run: Run, folder: Path) -> None:
+    with Emulator().serve() as server:
+        environment = {"AI21_API_KEY": "k", "AI21_API_HOST": server.base_url}
+        done = run("evaluate", folder, "--model", "jamba-large", **environment)
+
+    assert "- Model: jamba-large\n" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_evaluation_fails_when_every_call_does(run: Run, folder: Path) -> None:
+    def answer(status: int, times: int | None) -> Done:
+        with Emulator(faults=[Fault(status=status, times=times)]).serve() as server:
+            environment = {"AI21_API_KEY": "k", "AI21_API_HOST": server.base_url}
+            return run("evaluate", folder, **environment)
+
+    one, all_of_them = answer(401, 1), answer(401, None)
+
+    assert (one.returncode, one.stderr) == (0, "")
+    assert "## Failed calls" in one.stdout
+    assert "- Failed calls, which count as 0: 2\n" in all_of_them.stdout
+    assert (all_of_them.returncode, all_of_them.stderr.count("\n")) == (1, 1)
+    assert all_of_them.stderr.startswith("Error: Every call failed, the first with Auth")
+
+
+def test_a_terminal_shows_how_far_an_evaluation_has_come(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with Emulator(faults=[Fault(status=401, times=1)]).serve() as server:
+        environment = {"AI21_API_KEY": "k", "AI21_API_HOST": server.base_url}
+        done = run("evaluate", folder, "--json", **environment)
+
+    assert "Asking, 1 failed" in done.stderr
+    assert json.loads(done.stdout)["name"] == "tiny"
+
+
+# --- Failures ------------------------------------------------------------------------------------
+
 FAILURES: dict[str, tuple[Sequence[str], int, str]] = {
     "missing path": (["ask", "x", "nowhere.txt"], 1, "nowhere.txt"),
     "empty file": (["ask", "x", "empty.txt"], 1, "empty"),
@@ -95,6 +237,12 @@ FAILURES: dict[str, tuple[Sequence[str], int, str]] = {
     "missing argument": (["ask", "x"], 2, "Missing argument 'paths'"),
     "no such command": (["bogus"], 2, "No such command 'bogus'"),
     "no such option": (["ask", "x", "good.txt", "--jsn"], 2, "--jsn"),
+    "no words": (["summarize", "good.txt", "--words", "0"], 2, "--words"),
+    "nothing to summarize": (["summarize", "empty.txt"], 1, "empty"),
+    "no set": (["evaluate", "."], 1, "no NAME_questions.jsonl"),
+    "no folder": (["evaluate", "nowhere"], 1, "nowhere"),
+    "no question": (["evaluate", ".", "--limit", "0"], 2, "--limit"),
+    "unknown way to ask": (["evaluate", ".", "--documents", "some"], 2, "--documents"),
     "port out of range": (["emulate", "--port", "99999"], 2, "--port"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
+from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
@@ -13,8 +14,9 @@ from pydantic import BaseModel
 
 from ai21_chains._claims import MARK
 from ai21_chains.answers import Marks, locate, sentences
-from ai21_chains.chains._evidence import Quotes
+from ai21_chains.chains._forms import Quotes
 from ai21_chains.chains._json import Read, read_object, repaired
+from ai21_chains.chains._reply import was_cut
 from ai21_chains.chains._windows import Piece
 from ai21_chains.citations import Citation
 
@@ -75,7 +77,7 @@ class SummaryReply:
         read = read_object(self._raw, _MEMBERS, last=True)
         if read is None:
             read = Read({"answer": repaired(_FENCE.sub("", self._raw))}, closed=True)
-        self.cut = not read.closed or message.response_metadata.get("finish_reason") == "length"
+        self.cut = not read.closed or was_cut(message)
         self._settle(read.members.get("citations"))
         yield from self._take(read.members.get("answer"))
         yield from self._show(self._marks.close())
@@ -114,20 +116,27 @@ class SummaryReply:
             return
         for place, item in enumerate(items if isinstance(items, list) else [items], start=1):
             members = item if isinstance(item, Mapping) else {"quote": item}
-            given, said = members.get("id"), members.get("point")
-            point = " ".join(said.split()) if isinstance(said, str) else ""
-            found = self._quotes.verified(item, self._window)
-            self.unproven += [point] if point and not found else []
-            for citation in found:
-                number = given if type(given) is int and given > 0 else place
-                # Of several quotes under one number the first has the mark.
-                taken = any(number == other for other, _, _ in self._found)
-                number = -len(self._found) - 1 if taken else number
-                point = point or " ".join(citation.quote.split())
-                self._found.append((number, point, citation))
+            self._take_point(members, _number(members.get("id"), place))
         proven = {text for _, text, _ in self._found}
         self.unproven = [text for text in dict.fromkeys(self.unproven) if text not in proven]
         self._marks.verified = frozenset(number for number, _, _ in self._found)
+
+    def _take_point(self, members: Mapping[str, Any], given: int) -> None:
+        said = members.get("point")
+        point = " ".join(said.split()) if isinstance(said, str) else ""
+        cited = self._quotes.verified(members, self._window)
+        if not cited:
+            self.unproven += [point] if point else []
+            return
+        # Of several quotes under one number the first has the mark.
+        taken = any(given == number for number, _, _ in self._found)
+        number = -len(self._found) - 1 if taken else given
+        self._found.append((number, point or " ".join(cited[0].quote.split()), cited[0]))
+
+
+def _number(given: object, place: int) -> int:
+    digits = re.fullmatch(r"\D{0,2}(\d{1,3})\D{0,2}", str(given))
+    return int(digits[1]) if digits and int(digits[1]) else place
 
 
 def renumbered(points: Iterable[KeyPoint]) -> list[KeyPoint]:

@@ -124,11 +124,12 @@ class Reply:
         self._raw += text
         self.end()
 
-    def close(self, *, cut: bool = False) -> Iterator[AddableDict]:
+    def close(self, message: BaseMessage, *, cut: bool = False) -> Iterator[AddableDict]:
         """Yield the rest of the result.
 
         Args:
-            cut: Whether the model was cut off.
+            message: The whole message, for its finish reason.
+            cut: Whether the evidence that it answers from was cut off.
         """
         self.end()
         # Prose instead of JSON is no reason to lose it.
@@ -137,7 +138,7 @@ class Reply:
         yield from self._take(_text(members.get("answer")))
         yield from self._show(self._marks.close())
         found = bool(self._answer) and not self._denied
-        truncated = cut and not self._denied
+        truncated = (cut or was_cut(message)) and not self._denied
         if not self._answer and not truncated:
             yield from self._show(self._abstention)
         yield AddableDict(self._verdict(found, truncated))
@@ -156,19 +157,25 @@ class Reply:
         if self._marks.verified is not None:
             return
         self._denied = str(members.get("found")).lower() in ("false", "no")
-        if self._before is not None and not self._denied:
-            self._citations.update(self._before.citations)
-        corrected: set[int] = set()
         for given, quote, claimed in [] if self._denied else _quotes(members.get("citations")):
             result = self._prepared.verify(quote, claimed=claimed)
             if isinstance(result, RejectedQuote):
                 self._rejected.append((given, result))
             else:
                 # Of several quotes under one number the first has the mark.
-                again = given in self._citations
-                number = -len(self._citations) - 1 if again else given
+                number = given if given not in self._citations else -len(self._citations) - 1
                 self._citations[number] = result
+        if self._before is not None:
+            self._inherit(self._before)
         self._marks.verified = frozenset(self._citations)
+
+    def _inherit(self, before: Reply) -> None:
+        """Take over what was verified before, and what was rejected then and not corrected."""
+        again = {quote.quote for quote in self.rejected}
+        left = [(n, q) for n, q in before._rejected if n not in self._citations]
+        self._rejected[:0] = [(n, q) for n, q in left if q.quote not in again]
+        if not self._denied:
+            self._citations = {**before.citations, **self._citations}
 
     def _verdict(self, found: bool, truncated: bool) -> dict[str, Any]:
         spans = sentences(self._answer) if found else []

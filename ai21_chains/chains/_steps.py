@@ -1,8 +1,9 @@
 """How a chain runs: its steps are decided without input or output, and driven from outside.
 
 A chain is a generator that yields *steps* and is sent their results: `Retrieve` gets documents,
-`Ask` the model's message, `Call` what a runnable returns. What it yields besides, `AddableDict`s, are the pieces of its result. So
-a chain is written once; the drivers run it with blocking calls or with `await`, streamed or not.
+`Ask` the model's message, `Call` what a runnable returns. What it yields besides, `AddableDict`s,
+are the pieces of its result. So a chain is written once; the drivers run it with blocking calls or
+with `await`, streamed or not.
 """
 
 from __future__ import annotations
@@ -39,6 +40,16 @@ class Retrieve:
 
     retriever: Retriever
     query: str
+
+    @property
+    def runnable(self) -> Retriever:
+        """The retriever, as what is called."""
+        return self.retriever
+
+    @property
+    def value(self) -> str:
+        """The query, as its input."""
+        return self.query
 
 
 @dataclass(frozen=True)
@@ -203,9 +214,7 @@ def drive(steps: Steps, config: RunnableConfig, *, streaming: bool) -> Iterator[
         result = None
         if isinstance(step, AddableDict):
             yield step
-        elif isinstance(step, Retrieve):
-            result = step.retriever.invoke(step.query, config)
-        elif isinstance(step, Call):
+        elif isinstance(step, Retrieve | Call):
             result = step.runnable.invoke(step.value, config)
         elif isinstance(step, AskAll):
             with get_executor_for_config(config) as executor:
@@ -234,9 +243,7 @@ async def adrive(
         result = None
         if isinstance(step, AddableDict):
             yield step
-        elif isinstance(step, Retrieve):
-            result = await step.retriever.ainvoke(step.query, config)
-        elif isinstance(step, Call):
+        elif isinstance(step, Retrieve | Call):
             result = await step.runnable.ainvoke(step.value, config)
         elif isinstance(step, AskAll):
             asked = [_amessage(question, config) for question in step.questions]

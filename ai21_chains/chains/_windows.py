@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +11,14 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseLanguageModel
 
-from ai21_chains._tokens import TokenEstimate
 from ai21_chains.errors import ConfigurationError
 
 DEFAULT_TOKENS = 64_000
 """Tokens of documents in one request. Jamba's window is larger, but what stands in the middle of a
 very long prompt is read less well, and a short one is answered sooner."""
+
+CHARACTERS_PER_TOKEN = 3.5
+"""For models that do not count: a cautious figure for English."""
 
 LEAST_TOKENS = 100
 """The smallest window that is of any use: less does not hold a quote."""
@@ -63,9 +66,7 @@ def pack(
     return repack(pieces, budget, count)
 
 
-def repack(
-    pieces: Sequence[Piece], budget: int, count: Callable[[str], int]
-) -> list[list[Piece]]:
+def repack(pieces: Sequence[Piece], budget: int, count: Callable[[str], int]) -> list[list[Piece]]:
     """Distribute pieces over windows, as `pack` does with documents."""
     windows: list[list[Piece]] = []
     left = 0
@@ -79,9 +80,7 @@ def repack(
     return windows
 
 
-def cut(
-    document: Document, index: int, start: int, end: int, count: Callable[[str], int]
-) -> Piece:
+def cut(document: Document, index: int, start: int, end: int, count: Callable[[str], int]) -> Piece:
     """Return a stretch of a document, with the document's metadata."""
     text = document.page_content[start:end]
     part = Document(page_content=text, metadata=document.metadata, id=document.id)
@@ -132,10 +131,11 @@ def budget_for(model: object, most: int | None) -> int:
         most: The user's own limit, which goes before.
     """
     if most is None:
-        profiles = [getattr(inner, "profile", None) or {} for inner in _models(model)]
-        sizes = [profile["max_input_tokens"] for profile in profiles if "max_input_tokens" in profile]
-        return max(min([DEFAULT_TOKENS, *(size // 2 for size in sizes)]), LEAST_TOKENS)
-    if isinstance(most, bool) or not isinstance(most, int) or most < LEAST_TOKENS:
+        profiles: list[Any] = [getattr(inner, "profile", None) for inner in _models(model)]
+        sizes = [profile.get("max_input_tokens") for profile in profiles if profile]
+        limits = [DEFAULT_TOKENS, *(int(size) // 2 for size in sizes if size)]
+        return max(min(limits), LEAST_TOKENS)
+    if type(most) is not int or most < LEAST_TOKENS:
         raise ConfigurationError(
             f"max_context_tokens must be a whole number from {LEAST_TOKENS} on, got {most!r}"
         )
@@ -147,10 +147,14 @@ def counter_for(model: object) -> Callable[[str], int]:
     for inner in _models(model):
         if type(inner).get_num_tokens is not BaseLanguageModel.get_num_tokens:
             return inner.get_num_tokens
-    return TokenEstimate().text
+    return _estimate
 
 
-def _models(model: object) -> Iterator[BaseLanguageModel[Any]]:
+def _estimate(text: str) -> int:
+    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+
+
+def _models(model: Any) -> Iterator[BaseLanguageModel[Any]]:
     """Yield the models inside of bindings, retries, fallbacks and sequences."""
     if isinstance(model, BaseLanguageModel):
         yield model

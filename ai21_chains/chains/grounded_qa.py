@@ -2,90 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Any, ClassVar, Literal, TypeAlias, TypedDict, Unpack, overload
 
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import (
-    AnyMessage,
-    BaseMessage,
-    HumanMessage,
-    SystemMessage,
-    convert_to_messages,
-)
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables.utils import AddableDict
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from ai21_chains.answers import GroundedAnswer
-from ai21_chains.chains._grounding import ABSTENTION, INSTRUCTIONS, for_prompt, for_request
+from ai21_chains.answers import GroundedAnswer, GroundedDict, Status
+from ai21_chains.chains._evidence import Evidence, gather, usage_of
+from ai21_chains.chains._grounding import (
+    ABSTENTION,
+    EVIDENCE_INSTRUCTIONS,
+    Order,
+    correction,
+    for_prompt,
+    for_request,
+    instructions,
+)
+from ai21_chains.chains._qa_input import (
+    GroundedQAInput,
+    nothing_to_answer_from,
+    read_document,
+    read_input,
+    without_repetition,
+)
 from ai21_chains.chains._reply import Reply
-from ai21_chains.chains._steps import Ask, Chain, Model, Retrieve, Retriever, Steps
-from ai21_chains.citations import PreparedDocuments
-from ai21_chains.errors import ConfigurationError
+from ai21_chains.chains._steps import Ask, Chain, Model, Retrieve, Retriever, Steps, StepsTo
+from ai21_chains.chains._windows import budget_for, counter_for
+from ai21_chains.citations import RejectedQuote
+from ai21_chains.errors import StructuredOutputError
 
 __all__ = ["GroundedQAInput", "create_grounded_qa_chain"]
 
-
-def _read_document(value: Any) -> Document:
-    # A served chain is sent documents as JSON. Document's constructor answers a dict without text
-    # with a TypeError, which no server takes for the client's fault.
-    if isinstance(value, str):
-        return Document(page_content=value)
-    if isinstance(value, Document):
-        return value
-    if not isinstance(value, Mapping):
-        raise ValueError("a document must be a Document, a string or a dict")
-    text = value.get("page_content", value.get("content"))
-    if not isinstance(text, str):
-        raise ValueError("a document needs text under 'page_content'")
-    metadata = value.get("metadata") or {}
-    if not isinstance(metadata, Mapping):
-        raise ValueError("a document's metadata must be a dict")
-    identity = value.get("id")
-    return Document(
-        page_content=text,
-        metadata=dict(metadata),
-        id=None if identity is None else str(identity),
-    )
+DocumentsIn: TypeAlias = Literal["auto", "request", "prompt"]
+OnUnverified: TypeAlias = Literal["drop", "raise", "repair"]
 
 
-def _read_message(value: Any) -> BaseMessage:
-    try:
-        return convert_to_messages([value])[0]
-    except (TypeError, KeyError, NotImplementedError) as error:
-        # None of these would be taken for the client's fault either.
-        raise ValueError(f"a message must have a role and a content ({error})") from None
+class Options(TypedDict, total=False):
+    """What the chains that answer from documents have in common; see the factories."""
+
+    documents_in: DocumentsIn
+    max_context_tokens: int | None
+    order: Order
+    require_citation: bool
+    on_unverified: OnUnverified
+    abstain_message: str
 
 
-class GroundedQAInput(BaseModel):
-    """What a grounded QA chain is asked.
-
-    Attributes:
-        question: The question.
-        documents: What to answer from. Left out, the chain's retriever finds it.
-        chat_history: Earlier turns of the conversation.
-    """
-
-    model_config = ConfigDict(populate_by_name=True)
-
-    question: str = Field(validation_alias=AliasChoices("question", "input"), min_length=1)
-    documents: list[Annotated[Document | str, BeforeValidator(_read_document)]] | None = None
-    chat_history: list[Annotated[AnyMessage, BeforeValidator(_read_message)]] = Field(
-        default_factory=list
-    )
-
-
+@overload
 def create_grounded_qa_chain(
     model: BaseChatModel | Model,
     *,
     retriever: Retriever | None = None,
-    documents_in: Literal["auto", "request", "prompt"] = "auto",
+    output: Literal["model"] = "model",
+    **options: Unpack[Options],
+) -> Chain[GroundedAnswer]: ...
+@overload
+def create_grounded_qa_chain(
+    model: BaseChatModel | Model,
+    *,
+    retriever: Retriever | None = None,
+    output: Literal["dict"],
+    **options: Unpack[Options],
+) -> Chain[GroundedDict]: ...
+def create_grounded_qa_chain(
+    model: BaseChatModel | Model,
+    *,
+    retriever: Retriever | None = None,
+    documents_in: DocumentsIn = "auto",
+    max_context_tokens: int | None = None,
+    order: Order = "evidence_first",
     require_citation: bool = True,
+    on_unverified: OnUnverified = "drop",
     abstain_message: str = ABSTENTION,
-) -> Chain[GroundedAnswer]:
+    output: Literal["model", "dict"] = "model",
+) -> Chain[Any]:
     """Make a chain that answers questions from documents and proves what it says.
 
     The model must copy its evidence out of the documents. Each quote is looked up there, character
@@ -96,18 +90,35 @@ def create_grounded_qa_chain(
     `chat_history`, and returns a `GroundedAnswer`. `stream` yields dicts to be added up: the
     documents, pieces of the answer, and at the end everything else.
 
+    Documents that are too many or too long for one request are read in windows, all at once (as
+    many as the configuration's `max_concurrency` allows), and the question is answered from the
+    verified quotes that the model finds in them. Offsets are in the documents all the same.
+    Nothing is left out. These requests have the tag `gather_evidence`.
+
     Args:
         model: Any chat model. `ChatAI21` gets the documents in the request, where Jamba was
             trained to find them; others find them in the prompt.
         retriever: Finds documents for a question that comes without.
         documents_in: Where the model finds the documents: "request" (the `documents` parameter),
             "prompt", or "auto" for the request if the model has that parameter.
+        max_context_tokens: Tokens of documents in one request, at least 100. None means 64,000, or
+            half of the model's window if that is less.
+        order: What the model gives first. With "evidence_first" the quotes are verified before the
+            first word of the answer is streamed; with "answer_first" the words come sooner, up to
+            the first citation.
         require_citation: Whether an answer without a single verified quote counts as none.
+        on_unverified: What to do about quotes that no document has: "drop" leaves them uncited and
+            lists them in `rejected`; "raise" raises an error; "repair" asks the model once to
+            correct them and keeps what was verified before, so that the answer is streamed only
+            when all its quotes are there. Quotes that are wrong in a window are never asked again.
         abstain_message: The answer's text when the documents have no answer.
+        output: "dict" returns and streams a plain dict that has `input` for the question and
+            `context` for the documents, as LangChain's `create_retrieval_chain` does.
 
     Raises:
-        ConfigurationError: Raised by calls, when the question is empty, the input has another form,
-            or there are neither documents nor a retriever.
+        ConfigurationError: `max_context_tokens` is too small. Raised by calls, when the question
+            is empty, the input has another form, or there are neither documents nor a retriever.
+        StructuredOutputError: Raised by calls with `on_unverified="raise"`; it names the quotes.
         AI21Error: Raised by calls with `ChatAI21`, as by the model itself.
 
     Example:
@@ -121,55 +132,164 @@ def create_grounded_qa_chain(
         >>> answer.citations[0].quote
         'The museum opens at ten.'
     """
-    if documents_in == "auto":
-        documents_in = "request" if _takes_documents(model) else "prompt"
-    chain = _GroundedQA(model, retriever, documents_in, require_citation, abstain_message)
-    return Chain("GroundedQA", chain.steps, GroundedQAInput, GroundedAnswer)
+    chain = GroundedQA(
+        model=model,
+        retriever=retriever,
+        documents_in=documents_in,
+        budget=budget_for(model, max_context_tokens),
+        order=order,
+        require_citation=require_citation,
+        on_unverified=on_unverified,
+        abstain_message=abstain_message,
+        as_dict=output == "dict",
+    )
+    return chain.runnable()
 
 
-@dataclass(frozen=True)
-class _GroundedQA:
+@dataclass(frozen=True, kw_only=True)
+class GroundedQA:
+    """The steps of an answer from documents."""
+
+    name: ClassVar[str] = "GroundedQA"
+    input_type: ClassVar[type[GroundedQAInput]] = GroundedQAInput
+
     model: Model
     retriever: Retriever | None
-    documents_in: Literal["request", "prompt"]
+    documents_in: DocumentsIn
+    budget: int
+    order: Order
     require_citation: bool
+    on_unverified: OnUnverified
     abstain_message: str
+    as_dict: bool
+
+    def runnable(self) -> Chain[Any]:
+        """Return the chain."""
+        output_type = GroundedDict if self.as_dict else GroundedAnswer
+        return Chain(self.name, self.steps, self.input_type, output_type)
 
     def steps(self, value: Any) -> Steps:
-        asked = _read_input(value)
-        query = None
-        documents: Sequence[Any] | None = asked.documents
-        if documents is None:
+        """Answer one question."""
+        asked = read_input(value, self.input_type, self.name)
+        calls: list[BaseMessage] = []
+        query: str | None = None
+        given: Sequence[Any] | None = asked.documents
+        if given is None:
             if self.retriever is None:
-                raise ConfigurationError(_nothing_to_answer_from(value))
-            query = asked.question
-            documents = yield Retrieve(self.retriever, query)
-        documents = _without_repetition(map(_read_document, documents or ()))
-        yield AddableDict(search_query=query, documents=documents)
-        if not documents:
-            nothing = GroundedAnswer(answer=self.abstain_message, status="no_documents")
-            yield AddableDict(nothing.model_dump(exclude={"documents", "search_query"}))
+                raise nothing_to_answer_from(value, self.name)
+            query = yield from self.search_query(asked, calls)
+            given = yield Retrieve(self.retriever, query)
+        documents = without_repetition(map(read_document, given or ()))
+        if self.as_dict:
+            yield AddableDict(input=asked.question, search_query=query, context=documents)
+        else:
+            yield AddableDict(search_query=query, documents=documents)
+        if documents:
+            yield from self._answer(asked, documents, calls)
+        else:
+            yield self._nothing("no_documents", calls)
+
+    def search_query(self, asked: GroundedQAInput, calls: list[BaseMessage]) -> StepsTo[str]:
+        """Decide what to search for.
+
+        Args:
+            asked: The question.
+            calls: Where the messages of the model are kept.
+        """
+        yield from ()
+        return asked.question
+
+    def _answer(
+        self, asked: GroundedQAInput, documents: Sequence[Document], calls: list[BaseMessage]
+    ) -> Steps:
+        def ask(part: Sequence[Document]) -> Ask:
+            return self._ask(part, EVIDENCE_INSTRUCTIONS, asked, tags=["gather_evidence"])
+
+        evidence = yield from gather(documents, self.budget, counter_for(self.model), ask)
+        calls += evidence.calls
+        self._check(evidence.rejected)
+        if not len(evidence.shown):
+            status: Status = "truncated" if evidence.cut else "not_found"
+            yield self._nothing(status, calls, evidence.rejected)
             return
-        reply = Reply(
-            PreparedDocuments(documents),
+        yield from self._reply(asked, evidence, calls)
+        yield AddableDict(rejected=evidence.rejected, usage=usage_of(calls))
+
+    def _reply(self, asked: GroundedQAInput, evidence: Evidence, calls: list[BaseMessage]) -> Steps:
+        reply = self._reader(evidence)
+        question = self._ask(evidence.shown.documents, instructions(self.order), asked, reply=reply)
+        message = yield question
+        calls.append(message)
+        reply.end()
+        self._check(reply.rejected, reply)
+        if self.on_unverified == "repair" and reply.rejected:
+            again = self._reader(evidence, before=reply)
+            corrected = yield self._corrected(question, reply, again, asked)
+            calls.append(corrected)
+            again.end()
+            # A correction that proves nothing does not replace what proved something.
+            if again.proven or not reply.proven:
+                reply, message = again, corrected
+        yield from reply.close(message, cut=evidence.cut)
+
+    def _reader(self, evidence: Evidence, before: Reply | None = None) -> Reply:
+        return Reply(
+            evidence.shown,
             require_citation=self.require_citation,
             abstention=self.abstain_message,
+            patient=self.on_unverified != "drop",
+            before=before,
         )
-        message = yield self._ask(asked, documents, reply)
-        yield from reply.close(message)
-        yield AddableDict(usage=getattr(message, "usage_metadata", None))
 
-    def _ask(self, asked: GroundedQAInput, documents: Sequence[Document], reply: Reply) -> Ask:
+    def _check(self, rejected: Sequence[RejectedQuote], reply: Reply | None = None) -> None:
+        if self.on_unverified == "raise" and rejected:
+            quotes = "; ".join(f"{quote.quote!r} ({quote.message})" for quote in rejected)
+            raise StructuredOutputError(
+                f"{self.name}: the model quoted what no document says: {quotes}",
+                llm_output=reply.text if reply else None,
+            )
+
+    def _nothing(
+        self, status: Status, calls: list[BaseMessage], rejected: Sequence[RejectedQuote] = ()
+    ) -> AddableDict:
+        nothing = GroundedAnswer(
+            answer=self.abstain_message,
+            status=status,
+            rejected=list(rejected),
+            usage=usage_of(calls),
+        )
+        given = ("documents", "search_query")
+        return AddableDict({name: value for name, value in nothing if name not in given})
+
+    def _ask(
+        self,
+        documents: Sequence[Document],
+        told: str,
+        asked: GroundedQAInput,
+        *,
+        reply: Reply | None = None,
+        tags: Sequence[str] = (),
+    ) -> Ask:
         model, question = self.model, asked.question
-        if self.documents_in == "prompt":
-            # Documents first, the question last: long contexts are read better in this order.
-            question = f"{for_prompt(documents)}\n\nQuestion: {question}"
-        else:
+        if self._in_request():
             model = model.bind(
                 documents=for_request(documents), response_format={"type": "json_object"}
             )
-        messages = [SystemMessage(INSTRUCTIONS), *asked.chat_history, HumanMessage(question)]
-        return Ask(model, messages, reply.read)
+        else:
+            # Documents first, the question last: long contexts are read better in this order.
+            question = f"{for_prompt(documents)}\n\nQuestion: {question}"
+        model = model.with_config(tags=list(tags)) if tags else model
+        messages = [SystemMessage(told), *asked.chat_history, HumanMessage(question)]
+        return Ask(model, messages, reply.read) if reply else Ask(model, messages)
+
+    def _corrected(self, first: Ask, reply: Reply, again: Reply, asked: GroundedQAInput) -> Ask:
+        request = HumanMessage(correction(reply.rejected, asked.question))
+        return Ask(first.model, [*first.messages, AIMessage(reply.text), request], again.read)
+
+    def _in_request(self) -> bool:
+        if self.documents_in == "auto":
+            return _takes_documents(self.model)
+        return self.documents_in == "request"
 
 
 def _takes_documents(model: object) -> bool:
@@ -179,56 +299,3 @@ def _takes_documents(model: object) -> bool:
     if (inner := getattr(model, "bound", None)) is not None:
         return _takes_documents(inner)
     return "documents" in getattr(type(model), "model_fields", {})
-
-
-def _read_input(value: Any) -> GroundedQAInput:
-    if isinstance(value, GroundedQAInput):
-        asked = value
-    else:
-        given = {"question": value} if isinstance(value, str) else value
-        _refuse_misspelt(given)
-        try:
-            asked = GroundedQAInput.model_validate(given)
-        except ValidationError as error:
-            raise ConfigurationError(_explained(error)) from None
-    if not asked.question.strip():
-        raise ConfigurationError("GroundedQA: question is empty")
-    return asked
-
-
-def _refuse_misspelt(given: Any) -> None:
-    # Other keys are let through: a dict often comes from a pipeline that carries more.
-    for key in given if isinstance(given, Mapping) else ():
-        near = get_close_matches(str(key).lower(), _KEYS, n=1, cutoff=0.8)
-        if near and key not in _KEYS and near[0] not in given:
-            raise ConfigurationError(f"GroundedQA: {key} is unknown; did you mean {near[0]}?")
-
-
-_KEYS = ("question", "input", "documents", "chat_history")
-
-
-def _explained(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    name, *inside = first["loc"] or ("input",)
-    place = f"{name}[{inside[0]}]" if inside and isinstance(inside[0], int) else name
-    return " ".join(f"GroundedQA: {place}: {first['msg'].removeprefix('Value error, ')}".split())
-
-
-def _nothing_to_answer_from(value: Any) -> str:
-    others = [str(key) for key in value if key not in _KEYS] if isinstance(value, Mapping) else []
-    unread = f" ({', '.join(others)} in the input is not read)" if others else ""
-    return (
-        "GroundedQA: there is nothing to answer from: give documents with the question, or the "
-        f"chain a retriever{unread}"
-    )
-
-
-def _without_repetition(documents: Iterable[Document]) -> list[Document]:
-    seen: set[tuple[str, str]] = set()
-    kept = []
-    for document in documents:
-        key = (document.page_content, str(document.metadata.get("source")))
-        if key not in seen and document.page_content.strip():
-            seen.add(key)
-            kept.append(document)
-    return kept

@@ -14,7 +14,7 @@ from langchain_core.runnables.utils import AddableDict
 from pydantic import BaseModel, Field
 
 from ai21_chains.answers import GroundedAnswer, Span, sentences, unsupported_numbers
-from ai21_chains.chains._evidence import (
+from ai21_chains.chains._forms import (
     AnyDocument,
     Quotes,
     distinct,
@@ -145,12 +145,13 @@ class _GroundingCheck:
         asked = [question(self.model, INSTRUCTIONS, text, window) for window in packed]
         messages = yield AskAll(asked)
         quotes = Quotes(documents)
-        found: dict[str, list[Citation]] = {str(n): [] for n in range(1, len(spans) + 1)}
-        replies = list(read_replies(messages, list(found)))
-        for reply, window in zip(replies, packed, strict=True):
-            for number, citations in found.items():
-                citations += quotes.verified(reply.members.get(number), window)
-        checked = [_checked(*one) for one in zip(spans, found.values(), strict=True)]
+        numbers = [str(number) for number in range(1, len(spans) + 1)]
+        replies = list(read_replies(messages, numbers))
+        checked = []
+        for number, span in zip(numbers, spans, strict=True):
+            said = [reply.members.get(number) for reply in replies]
+            proofs = map(quotes.verified, said, packed)
+            checked.append(_checked(span, [one for found in proofs for one in found]))
         report = _report(
             given.answer,
             checked,

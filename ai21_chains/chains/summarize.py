@@ -14,7 +14,7 @@ from langchain_core.runnables.utils import AddableDict
 from pydantic import BaseModel, Field
 
 from ai21_chains.answers import unsupported_numbers
-from ai21_chains.chains._evidence import (
+from ai21_chains.chains._forms import (
     AnyDocument,
     Quotes,
     question,
@@ -25,7 +25,7 @@ from ai21_chains.chains._evidence import (
 )
 from ai21_chains.chains._points import KeyPoint, SummaryReply, as_note, renumbered
 from ai21_chains.chains._steps import Ask, AskAll, Chain, Model, Steps
-from ai21_chains.chains._windows import DEFAULT_TOKENS, Piece
+from ai21_chains.chains._windows import Piece, budget_for
 from ai21_chains.citations import RejectedQuote
 from ai21_chains.errors import ConfigurationError
 
@@ -55,8 +55,6 @@ _NOTES = (
     " Each of them is the summary of a part of a longer whole, and under it stand quotes from that "
     "part. Copy your quotes from those quotes, and write one summary of the whole."
 )
-
-_LEAST_TOKENS = 100
 
 
 class SummarizeInput(BaseModel):
@@ -125,15 +123,18 @@ def _verdict(
     for point in points:
         numbers += unsupported_numbers(point.text, point.citations)
     lost = reply.cut or any(part.cut or not (part.text or part.points) for part in parts)
-    unproven = [text for part in (reply, *parts) for text in part.unproven]
     return {
         "text": "",
         "key_points": points,
         "status": "empty" if not reply.text else "partly" if lost else "complete",
-        "unsupported_points": list(dict.fromkeys(unproven)),
+        "unsupported_points": _unproven([reply, *parts]),
         "rejected": rejected,
         "unsupported_numbers": list(dict.fromkeys(numbers)),
     }
+
+
+def _unproven(replies: Iterable[SummaryReply]) -> list[str]:
+    return list(dict.fromkeys(text for reply in replies for text in reply.unproven))
 
 
 def create_summarize_chain(
@@ -152,7 +153,8 @@ def create_summarize_chain(
 
     Args:
         model: Any chat model. `ChatAI21` gets the documents in the request, others in the prompt.
-        max_context_tokens: The most tokens of documents in one request, about; by default 64,000.
+        max_context_tokens: The most tokens of documents in one request, about. By default 64,000,
+            and at most half of what the model says that it can read.
         words: How long the summary may be, about.
 
     Raises:
@@ -171,11 +173,9 @@ def create_summarize_chain(
         >>> summary.key_points[0].citations[0].quote
         'The museum opens at ten.'
     """
-    budget = DEFAULT_TOKENS if max_context_tokens is None else max_context_tokens
-    if budget < _LEAST_TOKENS:
-        raise ConfigurationError(f"max_context_tokens must be at least {_LEAST_TOKENS}")
-    if words < 1:
-        raise ConfigurationError(f"words must be at least 1, not {words}")
+    if type(words) is not int or words < 1:
+        raise ConfigurationError(f"words must be a whole number from 1 on, got {words!r}")
+    budget = budget_for(model, max_context_tokens)
     return Chain("Summarize", _Summarize(model, budget, words).steps, SummarizeInput, Summary)
 
 
@@ -207,8 +207,10 @@ class _Summarize:
             level = _smaller(replies, len(level), self.budget)
             request = f"{_LENGTH}{_NOTES}"
         if not level:
-            status = "empty" if parts else "no_documents"
-            yield AddableDict(Summary(status=status, usage=total_usage(messages)).model_dump())
+            nothing = Summary(status="empty" if parts else "no_documents")
+            nothing.usage = total_usage(messages)
+            nothing.rejected, nothing.unsupported_points = quotes.rejected, _unproven(parts)
+            yield AddableDict(nothing.model_dump())
             return
         reply = SummaryReply(quotes, level[0] if not parts else ())
         message = yield replace(self._ask(request, level[0]), read=reply.read)

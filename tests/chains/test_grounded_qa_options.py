@@ -1,0 +1,250 @@
+"""What can be chosen about a grounded QA chain: unverified quotes, order, output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from langchain_core.chat_history import InMemoryChatMessageHistory
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.runnables.history import RunnableWithMessageHistory
+
+from ai21_chains import ChatAI21, GroundedAnswer, create_grounded_qa_chain
+from ai21_chains.answers import GroundedDict
+from ai21_chains.chains._grounding import INSTRUCTIONS, instructions
+from ai21_chains.emulator import Emulator, scripted
+from ai21_chains.errors import StructuredOutputError
+
+DOCUMENTS = [
+    Document("Annual leave is 30 days.", metadata={"source": "handbook.md"}),
+    Document("Descaling takes 25 minutes."),
+]
+ASKED = {"question": "How long?", "documents": DOCUMENTS}
+LEAVE, WRONG, RIGHT = "Annual leave is 30 days.", "Descaling takes 95 minutes.", "takes 25 minutes"
+Make = Callable[..., tuple[Runnable[Any, Any], Emulator]]
+
+
+def said(answer: str, *, found: bool = True, **quotes: str) -> str:
+    """Return a reply whose quotes have the numbers q1, q2 …"""
+    citations = [{"id": int(n[1:]), "quote": quote} for n, quote in quotes.items()]
+    return json.dumps({"found": found, "citations": citations, "answer": answer})
+
+
+FIRST = said("Leave is 30 days [1]. It takes 95 minutes [2].", q1=LEAVE, q2=WRONG)
+SECOND = said("Leave is 30 days [1]. It takes 25 minutes [2].", q2=RIGHT)
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    clients: list[httpx.Client] = []
+
+    def chain(*replies: str, **options: Any) -> tuple[Runnable[Any, Any], Emulator]:
+        emulator = Emulator(brain=scripted(*replies * 4))
+        transport = emulator.transport()
+        clients.append(httpx.Client(transport=transport))
+        model = ChatAI21(
+            api_key="k",
+            http_client=clients[-1],
+            http_async_client=httpx.AsyncClient(transport=transport),
+        )
+        return create_grounded_qa_chain(model, **options), emulator
+
+    yield chain
+    for client in clients:
+        client.close()
+
+
+async def in_all_ways(chain: Runnable[Any, Any], asked: Any = ASKED) -> GroundedAnswer:
+    """Ask in four ways, see that the answers are equal, and return it."""
+    first, *rest = chain.stream(asked)
+    afirst, *arest = [piece async for piece in chain.astream(asked)]
+    answers = [
+        chain.invoke(asked),
+        await chain.ainvoke(asked),
+        GroundedAnswer.model_validate(sum(rest, first)),
+        GroundedAnswer.model_validate(sum(arest, afirst)),
+    ]
+    same = [answer.model_copy(update={"usage": None}) for answer in answers]
+    assert same == [same[0]] * 4
+    return answers[0]
+
+
+async def collect(chain: Runnable[Any, Any], shown: list[Any]) -> None:
+    async for piece in chain.astream(ASKED):
+        shown.append(piece)
+
+
+# --- on_unverified -------------------------------------------------------------------------------
+
+
+async def test_a_wrong_quote_is_dropped_and_listed(make: Make) -> None:
+    chain, _ = make(FIRST)
+
+    answer = await in_all_ways(chain)
+
+    assert answer.status == "partly"
+    assert [citation.quote for citation in answer.citations] == [LEAVE]
+    assert [quote.quote for quote in answer.rejected] == [WRONG]
+
+
+async def test_a_wrong_quote_raises_before_a_word_is_streamed(make: Make) -> None:
+    chain, _ = make(FIRST, on_unverified="raise")
+
+    for call in (chain.invoke, lambda asked: list(chain.stream(asked))):
+        with pytest.raises(StructuredOutputError, match=r"95 minutes.*number") as caught:
+            call(ASKED)
+        assert caught.value.llm_output == FIRST
+    with pytest.raises(StructuredOutputError):
+        await chain.ainvoke(ASKED)
+    shown: list[Any] = []
+    with pytest.raises(StructuredOutputError):
+        await collect(chain, shown)
+    assert not any("answer" in piece for piece in shown)
+
+
+@pytest.mark.parametrize("mode", ["raise", "repair"])
+async def test_where_every_quote_is_right_nothing_is_raised_or_asked_again(
+    make: Make, mode: str
+) -> None:
+    chain, emulator = make(said("It takes 25 minutes [1].", q1=RIGHT), on_unverified=mode)
+
+    answer = await in_all_ways(chain)
+
+    assert (answer.status, answer.rejected) == ("answered", [])
+    assert len(emulator.requests) == 4
+
+
+async def test_a_wrong_quote_is_corrected_and_what_was_right_is_kept(make: Make) -> None:
+    chain, emulator = make(FIRST, SECOND, on_unverified="repair")
+
+    answer = await in_all_ways(chain)
+
+    assert answer.answer == "Leave is 30 days [1]. It takes 25 minutes [2]."
+    assert [citation.quote for citation in answer.citations] == [LEAVE, RIGHT]
+    assert (answer.status, answer.rejected) == ("answered", [])
+    assert len(emulator.requests) == 8
+    first, again = emulator.requests[0].json, emulator.requests[1].json
+    assert again["documents"] == first["documents"]
+    told = again["messages"][-1]["content"]
+    assert again["messages"][-2]["content"] == FIRST
+    assert f'- "{WRONG}": A number' in told
+    assert told.endswith("\n\nQuestion: How long?")
+
+
+def test_usage_has_both_calls_of_a_repair(make: Make) -> None:
+    chain, _ = make(FIRST, SECOND, on_unverified="repair")
+
+    usage = chain.invoke(ASKED).usage
+
+    single = make(FIRST)[0].invoke(ASKED).usage
+    assert usage["total_tokens"] > 2 * single["total_tokens"]
+
+
+USELESS = {
+    "prose": "I am sorry.",
+    "nothing": "",
+    "not found": said("", found=False),
+    "denied with words": said("The documents say nothing.", found=False),
+    "no answer": said("", q2=RIGHT),
+}
+
+
+@pytest.mark.parametrize("second", USELESS.values(), ids=USELESS)
+async def test_a_correction_that_proves_nothing_does_not_cost_the_answer(
+    make: Make, second: str
+) -> None:
+    chain, _ = make(FIRST, second, on_unverified="repair")
+
+    answer = await in_all_ways(chain)
+
+    assert answer.answer == "Leave is 30 days [1]. It takes 95 minutes."
+    assert [quote.quote for quote in answer.rejected] == [WRONG]
+
+
+async def test_what_is_wrong_twice_is_listed_once(make: Make) -> None:
+    wrong = said("It takes 95 minutes [1].", q1=WRONG)
+    chain, _ = make(wrong, wrong, on_unverified="repair")
+
+    answer = await in_all_ways(chain)
+
+    assert answer.status == "unverified"
+    assert [quote.quote for quote in answer.rejected] == [WRONG]
+
+
+async def test_a_repair_does_not_depend_on_the_order_of_the_reply(make: Make) -> None:
+    turned = json.dumps(dict(reversed(json.loads(FIRST).items())))
+    chain, _ = make(turned, SECOND, on_unverified="repair")
+
+    assert (await in_all_ways(chain)).status == "answered"
+
+
+# --- order ---------------------------------------------------------------------------------------
+
+
+def test_the_order_is_that_of_the_keys_in_the_instructions(make: Make) -> None:
+    chain, emulator = make(said("It takes 25 minutes [1].", q1=RIGHT), order="answer_first")
+    chain.invoke(ASKED)
+
+    told = emulator.requests[0].json["messages"][0]["content"]
+    assert told.index('"found":') < told.index('"answer":') < told.index('"citations":')
+    assert sorted(told) == sorted(INSTRUCTIONS)
+    assert instructions("evidence_first") == INSTRUCTIONS
+
+
+# --- output --------------------------------------------------------------------------------------
+
+
+async def test_a_dict_has_the_keys_of_langchains_retrieval_chain(model: ChatAI21) -> None:
+    search = RunnableLambda(lambda query: DOCUMENTS)
+    chain = create_grounded_qa_chain(model, retriever=search, output="dict")
+    asked = {"input": "How long does descaling take?"}
+
+    result = chain.invoke(asked)
+
+    assert type(result) is dict
+    assert result.keys() == GroundedDict.__annotations__.keys()
+    assert result["input"] == asked["input"]
+    assert result["context"] == DOCUMENTS
+    assert result["answer"] == "Descaling takes 25 minutes. [1]"
+    assert result["citations"][0].quote == "Descaling takes 25 minutes."
+    assert await chain.ainvoke(asked) == result
+    first, *rest = chain.stream(asked)
+    assert sum(rest, first) == result
+    afirst, *arest = [piece async for piece in chain.astream(asked)]
+    assert sum(arest, afirst) == result
+
+
+def test_a_dict_has_all_its_keys_where_nothing_is_found(model: ChatAI21) -> None:
+    chain = create_grounded_qa_chain(model, output="dict")
+
+    for documents in ([], ["Something else."]):
+        result = chain.invoke({"question": "Who is Ada?", "documents": documents})
+        assert result.keys() == GroundedDict.__annotations__.keys()
+    assert "GroundedDict" in chain.get_output_jsonschema()["$defs"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LangChain 2 will not have it
+async def test_a_dict_goes_into_a_message_history(model: ChatAI21) -> None:
+    histories: dict[str, InMemoryChatMessageHistory] = {}
+    chain = RunnableWithMessageHistory(
+        create_grounded_qa_chain(model, output="dict"),
+        lambda session: histories.setdefault(session, InMemoryChatMessageHistory()),
+        input_messages_key="input",
+        history_messages_key="chat_history",
+        output_messages_key="answer",
+    )
+    config: Any = {"configurable": {"session_id": "a"}}
+    asked = {"input": "How long does descaling take?", "documents": DOCUMENTS}
+
+    chain.invoke(asked, config)
+    await chain.ainvoke(asked, config)
+    list(chain.stream(asked, config))
+
+    texts = [message.text for message in histories["a"].messages]
+    assert texts == [asked["input"], "Descaling takes 25 minutes. [1]"] * 3
+    assert all(isinstance(m, AIMessage) for m in histories["a"].messages[1::2])
