@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import count
 from typing import Any
 
 from langchain_core.documents import Document
@@ -140,14 +139,17 @@ def _number(given: object, place: int) -> int:
 
 
 def renumbered(points: Iterable[KeyPoint]) -> list[KeyPoint]:
-    """Return points of several replies, those with the same text as one, numbered as they come."""
+    """Return points of several replies, each passage once, numbered as they come."""
     cited: dict[str, list[Citation]] = {}
-    number = count(1)
+    seen: set[tuple[int, int, int]] = set()
     for point in points:
         for citation in point.citations:
-            # The marks and sentences that they had are in no text any more.
-            about = {"id": next(number), "answer_start": None, "answer_end": None}
-            cited.setdefault(point.text, []).append(citation.model_copy(update=about))
+            passage = citation.document_index, citation.start, citation.end
+            if passage not in seen:
+                seen.add(passage)
+                # The marks and sentences that they had are in no text any more.
+                about = {"id": len(seen), "answer_start": None, "answer_end": None}
+                cited.setdefault(point.text, []).append(citation.model_copy(update=about))
     return [KeyPoint(text=text, citations=citations) for text, citations in cited.items()]
 
 

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypedDict, TypeVar
 
 from langchain_core.documents import Document
 from langchain_core.messages import AnyMessage, BaseMessage, convert_to_messages
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from ai21_chains.chains._grounding import Order
 from ai21_chains.errors import ConfigurationError
+
+DocumentsIn: TypeAlias = Literal["auto", "request", "prompt"]
+OnUnverified: TypeAlias = Literal["drop", "raise", "repair"]
+
+
+class Options(TypedDict, total=False):
+    """What the chains that answer from documents have in common; see the factories."""
+
+    documents_in: DocumentsIn
+    max_context_tokens: int | None
+    order: Order
+    require_citation: bool
+    on_unverified: OnUnverified
+    abstain_message: str
 
 
 def read_document(value: Any) -> Document:

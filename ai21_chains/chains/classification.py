@@ -29,12 +29,7 @@ from ai21_chains.chains._windows import Piece, budget_for
 from ai21_chains.citations import Citation, RejectedQuote
 from ai21_chains.errors import ConfigurationError
 
-__all__ = [
-    "Classification",
-    "ClassificationInput",
-    "RefusedLabel",
-    "create_classification_chain",
-]
+__all__ = ["Classification", "ClassificationInput", "RefusedLabel", "create_classification_chain"]
 
 INSTRUCTIONS = """\
 Decide which labels fit the document, by what it says and by nothing else.
@@ -143,11 +138,9 @@ def _plain(label: str) -> str:
 
 def _definitions(labels: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
     given: Any = labels
-    if not isinstance(given, Mapping):
-        if isinstance(given, str | bytes) or not isinstance(given, Sequence):
-            raise ConfigurationError("labels must be a list of names, or a dict with definitions")
-        given = [(name, "") for name in given]
-    pairs = list(given.items() if isinstance(given, Mapping) else given)
+    if isinstance(given, str | bytes) or not isinstance(given, Mapping | Sequence):
+        raise ConfigurationError("labels must be a list of names, or a dict with definitions")
+    pairs = list(given.items() if isinstance(given, Mapping) else ((name, "") for name in given))
     if not pairs:
         raise ConfigurationError("labels: there must be at least one")
     for name, definition in pairs:
@@ -236,10 +229,11 @@ class _Classify:
         counting = [name for name in given if found.reasons[name] or not self.require_citation]
         labels = counting if self.multi_label else counting[:1]
         refused = [RefusedLabel(label=label, reason="unknown") for label in found.unknown]
-        for label in given:
-            if label not in labels:
-                reason = "not_first" if label in counting else "no_quote"
-                refused.append(RefusedLabel.model_validate({"label": label, "reason": reason}))
+        refused += [
+            RefusedLabel(label=label, reason="not_first" if label in counting else "no_quote")
+            for label in given
+            if label not in labels
+        ]
         return {
             "labels": labels,
             "citations": [

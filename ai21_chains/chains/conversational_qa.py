@@ -11,10 +11,10 @@ from langchain_core.runnables import Runnable
 
 from ai21_chains.answers import GroundedAnswer, GroundedDict
 from ai21_chains.chains._grounding import ABSTENTION, CONDENSE_INSTRUCTIONS, Order
-from ai21_chains.chains._qa_input import GroundedQAInput
+from ai21_chains.chains._qa_input import DocumentsIn, GroundedQAInput, OnUnverified, Options
 from ai21_chains.chains._steps import Call, Chain, Model, Retriever, StepsTo
 from ai21_chains.chains._windows import budget_for
-from ai21_chains.chains.grounded_qa import DocumentsIn, GroundedQA, OnUnverified, Options
+from ai21_chains.chains.grounded_qa import GroundedQA
 from ai21_chains.errors import ConfigurationError
 
 __all__ = ["ConversationalQAInput", "create_conversational_qa_chain"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias, TypedDict, Unpack, overload
+from typing import Any, ClassVar, Literal, Unpack, overload
 
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
@@ -23,7 +23,10 @@ from ai21_chains.chains._grounding import (
     instructions,
 )
 from ai21_chains.chains._qa_input import (
+    DocumentsIn,
     GroundedQAInput,
+    OnUnverified,
+    Options,
     nothing_to_answer_from,
     read_document,
     read_input,
@@ -36,20 +39,6 @@ from ai21_chains.citations import RejectedQuote
 from ai21_chains.errors import StructuredOutputError
 
 __all__ = ["GroundedQAInput", "create_grounded_qa_chain"]
-
-DocumentsIn: TypeAlias = Literal["auto", "request", "prompt"]
-OnUnverified: TypeAlias = Literal["drop", "raise", "repair"]
-
-
-class Options(TypedDict, total=False):
-    """What the chains that answer from documents have in common; see the factories."""
-
-    documents_in: DocumentsIn
-    max_context_tokens: int | None
-    order: Order
-    require_citation: bool
-    on_unverified: OnUnverified
-    abstain_message: str
 
 
 @overload
@@ -108,9 +97,10 @@ def create_grounded_qa_chain(
             the first citation.
         require_citation: Whether an answer without a single verified quote counts as none.
         on_unverified: What to do about quotes that no document has: "drop" leaves them uncited and
-            lists them in `rejected`; "raise" raises an error; "repair" asks the model once to
-            correct them and keeps what was verified before, so that the answer is streamed only
-            when all its quotes are there. Quotes that are wrong in a window are never asked again.
+            lists them in `rejected`; "raise" raises an error before a word is streamed; "repair"
+            asks the model once to correct them and keeps what was verified before, so that the
+            answer is streamed only when its quotes are checked. Wrong quotes of a window are
+            listed, or raise; they are not asked for again.
         abstain_message: The answer's text when the documents have no answer.
         output: "dict" returns and streams a plain dict that has `input` for the question and
             `context` for the documents, as LangChain's `create_retrieval_chain` does.
