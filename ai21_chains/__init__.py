@@ -12,7 +12,13 @@ from ai21_chains._version import __version__
 
 if TYPE_CHECKING:
     from ai21_chains.answers import GroundedAnswer
+    from ai21_chains.chains.classification import create_classification_chain
+    from ai21_chains.chains.contextual_answers import create_contextual_answers_chain
+    from ai21_chains.chains.conversational_qa import create_conversational_qa_chain
+    from ai21_chains.chains.extraction import create_extraction_chain
     from ai21_chains.chains.grounded_qa import create_grounded_qa_chain
+    from ai21_chains.chains.grounding_check import create_grounding_check_chain
+    from ai21_chains.chains.summarize import create_summarize_chain
     from ai21_chains.chat_models import ChatAI21
     from ai21_chains.citations import Citation, RejectedQuote, verify_quote
     from ai21_chains.documents import load_documents
@@ -30,7 +36,13 @@ __all__ = [
     "GroundedAnswer",
     "RejectedQuote",
     "__version__",
+    "create_classification_chain",
+    "create_contextual_answers_chain",
+    "create_conversational_qa_chain",
+    "create_extraction_chain",
     "create_grounded_qa_chain",
+    "create_grounding_check_chain",
+    "create_summarize_chain",
     "evaluate_grounded_qa",
     "load_documents",
     "verify_quote",
@@ -44,7 +56,13 @@ _HOMES = {
     "Emulator": "emulator",
     "GroundedAnswer": "answers",
     "RejectedQuote": "citations",
+    "create_classification_chain": "chains.classification",
+    "create_contextual_answers_chain": "chains.contextual_answers",
+    "create_conversational_qa_chain": "chains.conversational_qa",
+    "create_extraction_chain": "chains.extraction",
     "create_grounded_qa_chain": "chains.grounded_qa",
+    "create_grounding_check_chain": "chains.grounding_check",
+    "create_summarize_chain": "chains.summarize",
     "evaluate_grounded_qa": "evaluation",
     "load_documents": "documents",
     "verify_quote": "citations",

@@ -8,8 +8,7 @@ import os
 
 import httpx
 
-from ai21_chains import ChatAI21, Emulator
-from ai21_chains.chains.classification import create_classification_chain
+from ai21_chains import ChatAI21, Emulator, create_classification_chain
 
 LABELS = {
     "refund": "The writer wants money back.",

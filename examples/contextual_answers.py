@@ -2,7 +2,7 @@
 
 from common import chat_model
 
-from ai21_chains.chains.contextual_answers import create_contextual_answers_chain
+from ai21_chains import create_contextual_answers_chain
 
 CONTEXT = """\
 The reading room is open from Tuesday to Saturday. Lockers cost nothing and are emptied every

@@ -5,8 +5,7 @@ from pathlib import Path
 from common import chat_model
 from langchain_core.messages import HumanMessage
 
-from ai21_chains import BM25Retriever, load_documents
-from ai21_chains.chains.conversational_qa import create_conversational_qa_chain
+from ai21_chains import BM25Retriever, create_conversational_qa_chain, load_documents
 
 DOCUMENTS = Path(__file__).parent / "documents"
 QUESTIONS = ["How long does descaling take?", "And how many days of annual leave are there?"]

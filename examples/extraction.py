@@ -8,8 +8,7 @@ from pathlib import Path
 from common import chat_model
 from pydantic import BaseModel, Field
 
-from ai21_chains import load_documents
-from ai21_chains.chains.extraction import create_extraction_chain
+from ai21_chains import create_extraction_chain, load_documents
 
 
 class Contract(BaseModel):

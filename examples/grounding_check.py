@@ -9,8 +9,7 @@ import os
 
 import httpx
 
-from ai21_chains import ChatAI21, Emulator
-from ai21_chains.chains.grounding_check import create_grounding_check_chain
+from ai21_chains import ChatAI21, Emulator, create_grounding_check_chain
 from ai21_chains.emulator import scripted
 
 DOCUMENTS = [

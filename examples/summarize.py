@@ -4,8 +4,7 @@ from pathlib import Path
 
 from common import chat_model
 
-from ai21_chains import load_documents
-from ai21_chains.chains.summarize import create_summarize_chain
+from ai21_chains import create_summarize_chain, load_documents
 
 DOCUMENTS = Path(__file__).parent / "documents"
 
