@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
-from langchain_core.messages.ai import UsageMetadata, add_usage
 
 from ai21_chains.chains._reply import Reply, was_cut
 from ai21_chains.chains._steps import Ask, AskAll, StepsTo
@@ -128,9 +126,3 @@ def _pieces(
 
 def _cost(pieces: Iterable[Piece]) -> int:
     return sum(piece.tokens for piece in pieces)
-
-
-def usage_of(messages: Iterable[object]) -> UsageMetadata | None:
-    """Return the tokens of several calls together; None when no model reports them."""
-    reported = [getattr(message, "usage_metadata", None) for message in messages]
-    return reduce(add_usage, (usage for usage in reported if usage), None)

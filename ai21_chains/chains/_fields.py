@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticUserError
 
 from ai21_chains.answers import unsupported_numbers
-from ai21_chains.chains._forms import distinct, problems
+from ai21_chains.chains._forms import distinct
+from ai21_chains.chains._input import problems
 from ai21_chains.citations import Citation
 from ai21_chains.errors import ConfigurationError
 

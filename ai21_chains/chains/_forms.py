@@ -1,70 +1,22 @@
-"""What the chains share that have a form filled in with quotes: input, windows, replies, proof."""
+"""What the chains share that have a form filled in with quotes: windows, replies, proof."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple
 
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
-from langchain_core.messages.ai import UsageMetadata, add_usage
-from pydantic import BaseModel, BeforeValidator, ValidationError
 
-from ai21_chains.chains._grounding import for_prompt, for_request
+from ai21_chains.chains._grounding import for_prompt, for_request, takes_documents
 from ai21_chains.chains._json import read_object
 from ai21_chains.chains._steps import Ask, Model
 from ai21_chains.chains._windows import Piece, pack
 from ai21_chains.citations import Citation, PreparedDocuments, RejectedQuote
-from ai21_chains.errors import ConfigurationError
 
 _BYTES_PER_TOKEN = 3.5
 """A cautious figure for any model. Bytes, because scripts that need more tokens need more bytes."""
-
-Input = TypeVar("Input", bound=BaseModel)
-
-
-def read_document(value: Any) -> Document:
-    """Return a document from what callers and servers send: a string, a dict or a `Document`."""
-    if isinstance(value, str):
-        return Document(page_content=value)
-    if isinstance(value, Document):
-        return value
-    if not isinstance(value, Mapping):
-        raise ValueError("a document must be a Document, a string or a dict")
-    text, metadata = value.get("page_content", value.get("content")), value.get("metadata") or {}
-    if not isinstance(text, str) or not isinstance(metadata, Mapping):
-        raise ValueError("a document needs text under 'page_content', and a dict as metadata")
-    identity = value.get("id")
-    return Document(
-        page_content=text,
-        metadata=dict(metadata),
-        id=None if identity is None else str(identity),
-    )
-
-
-AnyDocument: TypeAlias = Annotated[Document | str, BeforeValidator(read_document)]
-
-
-def read_input(chain: str, input_type: type[Input], given: Any) -> Input:
-    """Return the input of a chain in its type, or say in one line what is wrong with it."""
-    try:
-        return input_type.model_validate(given)
-    except ValidationError as error:
-        raise ConfigurationError(f"{chain}: {problems(error)[0]}") from None
-
-
-def problems(error: ValidationError) -> list[str]:
-    """Say in one line each what a validation found: `documents[1]: a document must be …`."""
-    return [
-        " ".join(f"{_place(found['loc'])}: {found['msg'].removeprefix('Value error, ')}".split())
-        for found in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-
-
-def _place(path: Sequence[int | str]) -> str:
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return place.removeprefix(".") or "input"
 
 
 def windows(documents: Sequence[Document], budget: int) -> list[list[Piece]]:
@@ -77,22 +29,13 @@ def windows(documents: Sequence[Document], budget: int) -> list[list[Piece]]:
 def question(model: Model, instructions: str, text: str, window: Sequence[Piece]) -> Ask:
     """Ask for a JSON object about the documents in a window."""
     documents = [piece.document for piece in window]
-    if _takes_documents(model):
+    if takes_documents(model):
         model = model.bind(
             documents=for_request(documents), response_format={"type": "json_object"}
         )
     else:
         text = f"{for_prompt(documents)}\n\n{text}"
     return Ask(model, [SystemMessage(instructions), HumanMessage(text)])
-
-
-def _takes_documents(model: object) -> bool:
-    # A model with options or retries is wrapped; of one with fallbacks all must take documents.
-    if (models := getattr(model, "runnables", None)) is not None:
-        return all(map(_takes_documents, models))
-    if (inner := getattr(model, "bound", None)) is not None:
-        return _takes_documents(inner)
-    return "documents" in getattr(type(model), "model_fields", {})
 
 
 class Replied(NamedTuple):
@@ -151,12 +94,3 @@ class Quotes:
 def distinct(citations: Iterable[Citation]) -> list[Citation]:
     """Return citations of the same passage once."""
     return list({(c.document_index, c.start, c.end): c for c in citations}.values())
-
-
-def total_usage(messages: Iterable[BaseMessage]) -> UsageMetadata | None:
-    """Return the tokens of all messages, if any reports them."""
-    total: UsageMetadata | None = None
-    for message in messages:
-        if (usage := getattr(message, "usage_metadata", None)) is not None:
-            total = add_usage(total, usage)
-    return total

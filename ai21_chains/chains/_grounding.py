@@ -144,3 +144,13 @@ def _valid(text: str) -> str:
 def _metadata(document: Document) -> dict[str, str]:
     known = {key: document.metadata.get(key) for key in _SHOWN_METADATA}
     return {key: defused(str(value)) for key, value in known.items() if value not in (None, "")}
+
+
+def takes_documents(model: object) -> bool:
+    """Say whether a model has the `documents` parameter of AI21's API."""
+    # A model with options or retries is wrapped; of one with fallbacks all must take documents.
+    if (models := getattr(model, "runnables", None)) is not None:
+        return all(map(takes_documents, models))
+    if (inner := getattr(model, "bound", None)) is not None:
+        return takes_documents(inner)
+    return "documents" in getattr(type(model), "model_fields", {})

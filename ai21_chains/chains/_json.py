@@ -57,7 +57,7 @@ def read_object(text: str, names: Collection[str], *, last: bool = False) -> Rea
         names: The members that are looked for.
         last: Whether no more is to come.
     """
-    known = re.compile(rf'(?<!\\)"(?:{"|".join(names)})"\s*:')
+    known = re.compile(rf'(?<!\\)"(?:{"|".join(map(re.escape, names))})"\s*:')
     text += " " if last else ""
     for opening in _OPENING.finditer(text):
         try:

@@ -19,12 +19,13 @@ from collections.abc import (
 )
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
 from typing import Any, TypeAlias, TypeVar, cast
 
 from langchain_core.documents import Document
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import get_executor_for_config
 from langchain_core.runnables.utils import AddableDict, gather_with_concurrency
@@ -274,6 +275,12 @@ async def _amessage(question: Ask, config: RunnableConfig) -> BaseMessage:
     whole = _Whole()
     whole.add(await question.model.ainvoke(list(question.messages), config))
     return whole.message
+
+
+def usage_of(messages: Iterable[object]) -> UsageMetadata | None:
+    """Return the tokens of several calls together; None when no model reports them."""
+    reported = [getattr(message, "usage_metadata", None) for message in messages]
+    return reduce(add_usage, (usage for usage in reported if usage), None)
 
 
 class _Whole:

@@ -14,17 +14,10 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.runnables.utils import AddableDict
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from ai21_chains.chains._forms import (
-    AnyDocument,
-    Quotes,
-    question,
-    read_document,
-    read_input,
-    total_usage,
-    windows,
-)
+from ai21_chains.chains._forms import Quotes, question, windows
+from ai21_chains.chains._input import AnyDocument, read_document, read_input
 from ai21_chains.chains._json import read_object
-from ai21_chains.chains._steps import AskAll, Chain, Model, Steps
+from ai21_chains.chains._steps import AskAll, Chain, Model, Steps, usage_of
 from ai21_chains.chains._windows import Piece, budget_for
 from ai21_chains.citations import Citation, RejectedQuote
 from ai21_chains.errors import ConfigurationError
@@ -220,7 +213,7 @@ class _Classify:
         for message, part in zip(messages, parts, strict=True):
             found.read(message, part, names)
         yield AddableDict(self._verdict(found, several=len(parts) > 1))
-        yield AddableDict(usage=total_usage(messages))
+        yield AddableDict(usage=usage_of(messages))
 
     def _verdict(self, found: _Found, *, several: bool) -> dict[str, Any]:
         given = list(found.reasons)

@@ -21,16 +21,9 @@ from ai21_chains.chains._fields import (
     read_values,
     validated,
 )
-from ai21_chains.chains._forms import (
-    AnyDocument,
-    Quotes,
-    question,
-    read_input,
-    read_replies,
-    total_usage,
-    windows,
-)
-from ai21_chains.chains._steps import AskAll, Chain, Model, Steps
+from ai21_chains.chains._forms import Quotes, question, read_replies, windows
+from ai21_chains.chains._input import AnyDocument, read_input
+from ai21_chains.chains._steps import AskAll, Chain, Model, Steps, usage_of
 from ai21_chains.chains._windows import DEFAULT_TOKENS
 from ai21_chains.citations import Citation, RejectedQuote
 from ai21_chains.errors import ConfigurationError
@@ -162,7 +155,7 @@ class _Extraction(Generic[Schema]):
             rejected=quotes.rejected,
             problems=[reply.problem for reply in replies if reply.problem] + wrong,
             documents=documents,
-            usage=total_usage(messages),
+            usage=usage_of(messages),
         )
 
 

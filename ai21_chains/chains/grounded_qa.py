@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.runnables.utils import AddableDict
 
 from ai21_chains.answers import GroundedAnswer, GroundedDict, Status
-from ai21_chains.chains._evidence import Evidence, gather, usage_of
+from ai21_chains.chains._evidence import Evidence, gather
 from ai21_chains.chains._grounding import (
     ABSTENTION,
     EVIDENCE_INSTRUCTIONS,
@@ -21,19 +21,29 @@ from ai21_chains.chains._grounding import (
     for_prompt,
     for_request,
     instructions,
+    takes_documents,
 )
+from ai21_chains.chains._input import read_document
 from ai21_chains.chains._qa_input import (
     DocumentsIn,
     GroundedQAInput,
     OnUnverified,
     Options,
     nothing_to_answer_from,
-    read_document,
-    read_input,
+    read_question,
     without_repetition,
 )
 from ai21_chains.chains._reply import Reply
-from ai21_chains.chains._steps import Ask, Chain, Model, Retrieve, Retriever, Steps, StepsTo
+from ai21_chains.chains._steps import (
+    Ask,
+    Chain,
+    Model,
+    Retrieve,
+    Retriever,
+    Steps,
+    StepsTo,
+    usage_of,
+)
 from ai21_chains.chains._windows import budget_for, counter_for
 from ai21_chains.citations import RejectedQuote
 from ai21_chains.errors import StructuredOutputError
@@ -160,7 +170,7 @@ class GroundedQA:
 
     def steps(self, value: Any) -> Steps:
         """Answer one question."""
-        asked = read_input(value, self.input_type, self.name)
+        asked = read_question(value, self.input_type, self.name)
         calls: list[BaseMessage] = []
         query: str | None = None
         given: Sequence[Any] | None = asked.documents
@@ -278,14 +288,5 @@ class GroundedQA:
 
     def _in_request(self) -> bool:
         if self.documents_in == "auto":
-            return _takes_documents(self.model)
+            return takes_documents(self.model)
         return self.documents_in == "request"
-
-
-def _takes_documents(model: object) -> bool:
-    # A model with options or retries is wrapped; of one with fallbacks all must take documents.
-    if (models := getattr(model, "runnables", None)) is not None:
-        return all(map(_takes_documents, models))
-    if (inner := getattr(model, "bound", None)) is not None:
-        return _takes_documents(inner)
-    return "documents" in getattr(type(model), "model_fields", {})

@@ -14,18 +14,10 @@ from langchain_core.runnables.utils import AddableDict
 from pydantic import BaseModel, Field
 
 from ai21_chains.answers import GroundedAnswer, Span, sentences, unsupported_numbers
-from ai21_chains.chains._forms import (
-    AnyDocument,
-    Quotes,
-    distinct,
-    question,
-    read_input,
-    read_replies,
-    total_usage,
-    windows,
-)
+from ai21_chains.chains._forms import Quotes, distinct, question, read_replies, windows
 from ai21_chains.chains._grounding import defused
-from ai21_chains.chains._steps import AskAll, Chain, Model, Steps
+from ai21_chains.chains._input import AnyDocument, read_input
+from ai21_chains.chains._steps import AskAll, Chain, Model, Steps, usage_of
 from ai21_chains.chains._windows import DEFAULT_TOKENS
 from ai21_chains.citations import Citation, RejectedQuote
 
@@ -158,7 +150,7 @@ class _GroundingCheck:
             rejected=quotes.rejected,
             problems=[reply.problem for reply in replies if reply.problem],
             documents=documents,
-            usage=total_usage(messages),
+            usage=usage_of(messages),
         )
         yield AddableDict(dict(report))
 

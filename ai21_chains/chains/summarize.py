@@ -14,17 +14,10 @@ from langchain_core.runnables.utils import AddableDict
 from pydantic import BaseModel, Field
 
 from ai21_chains.answers import unsupported_numbers
-from ai21_chains.chains._forms import (
-    AnyDocument,
-    Quotes,
-    question,
-    read_document,
-    read_input,
-    total_usage,
-    windows,
-)
+from ai21_chains.chains._forms import Quotes, question, windows
+from ai21_chains.chains._input import AnyDocument, read_document, read_input
 from ai21_chains.chains._points import KeyPoint, SummaryReply, as_note, renumbered
-from ai21_chains.chains._steps import Ask, AskAll, Chain, Model, Steps
+from ai21_chains.chains._steps import Ask, AskAll, Chain, Model, Steps, usage_of
 from ai21_chains.chains._windows import Piece, budget_for
 from ai21_chains.citations import RejectedQuote
 from ai21_chains.errors import ConfigurationError
@@ -208,7 +201,7 @@ class _Summarize:
             request = f"{_LENGTH}{_NOTES}"
         if not level:
             nothing = Summary(status="empty" if parts else "no_documents")
-            nothing.usage = total_usage(messages)
+            nothing.usage = usage_of(messages)
             nothing.rejected, nothing.unsupported_points = quotes.rejected, _unproven(parts)
             yield AddableDict(nothing.model_dump())
             return
@@ -216,7 +209,7 @@ class _Summarize:
         message = yield replace(self._ask(request, level[0]), read=reply.read)
         yield from reply.close(message)
         yield AddableDict(_verdict(reply, parts, quotes.rejected))
-        yield AddableDict(usage=total_usage([*messages, message]))
+        yield AddableDict(usage=usage_of([*messages, message]))
 
     def _ask(self, request: str, window: Sequence[Piece], **about: int) -> Ask:
         return question(self.model, INSTRUCTIONS, request.format(words=self.words, **about), window)

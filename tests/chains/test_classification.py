@@ -183,7 +183,7 @@ WRONG = {
     "nothing": (None, "input: Input should be"),
     "number": (5, "input: Input should be"),
     "no document": ({}, "document: Field required"),
-    "misspelt": ({"documents": []}, "document: Field required"),
+    "misspelt": ({"documents": []}, "documents is unknown; did you mean document?"),
     "odd document": ({"document": 5}, "document: a document must be"),
 }
 

@@ -376,7 +376,10 @@ WRONG = {
     "text as documents": ({"documents": "x"}, "Extraction: documents: Input should be a valid li"),
     "number as document": (["a", 5], "Extraction: documents[1]: a document must be a Document"),
     "no text": ([{"metadata": {}}], "Extraction: documents[0]: a document needs text"),
-    "odd metadata": ([{"content": "x", "metadata": 5}], "Extraction: documents[0]: a document n"),
+    "odd metadata": (
+        [{"content": "x", "metadata": 5}],
+        "Extraction: documents[0]: a document's metadata",
+    ),
     "number as text": ({"text": 5}, "Extraction: text: Input should be a valid string"),
 }
 

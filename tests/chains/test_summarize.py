@@ -135,10 +135,13 @@ WRONG = {
     "nothing": (None, "input: Input should be"),
     "number": (5, "input: Input should be"),
     "no documents": ({}, "documents: Field required"),
-    "misspelt": ({"document": []}, "documents: Field required"),
+    "misspelt": ({"document": []}, "document is unknown; did you mean documents?"),
     "number among them": (["a", 5], "documents[1]: a document must be"),
     "without text": ([{}], "documents[0]: a document needs text"),
-    "odd metadata": ([{"content": "x", "metadata": 5}], "documents[0]: a document needs"),
+    "odd metadata": (
+        [{"content": "x", "metadata": 5}],
+        "documents[0]: a document's metadata must be",
+    ),
 }
 
 
