@@ -111,8 +111,14 @@ def divide(text: str, length: int, overlap: int) -> Iterator[tuple[int, int]]:
     while start + length < len(text):
         end = _break_before(text, start + length, start + length * 2 // 3)
         yield start, end
-        start = max(end - overlap, start + 1)
+        start = _word_from(text, max(end - overlap, start + 1), end)
     yield start, len(text)
+
+
+def _word_from(text: str, at: int, end: int) -> int:
+    """Return where the first whole word from a place on begins: half a word proves nothing."""
+    space = _BREAKS[-1].search(text, at - 1, end)
+    return space.end() if space else at
 
 
 def _break_before(text: str, end: int, earliest: int) -> int:
