@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from ai21_chains import ChatAI21
 from ai21_chains._structured import StructuredOutputParser
 from ai21_chains._wire import JSONObject
-from ai21_chains.errors import StructuredOutputError
+from ai21_chains.errors import ConfigurationError, StructuredOutputError
 
 
 class Trip(BaseModel):
@@ -505,3 +505,20 @@ async def test_include_raw_returns_what_went_wrong(
         assert answer["parsed"] is None
         assert isinstance(answer["parsing_error"], StructuredOutputError)
         assert isinstance(answer["raw"], AIMessage)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        pytest.param({"method": "magic"}, "there is no method 'magic'", id="method"),
+        pytest.param({}, "function_calling needs a schema", id="no schema"),
+        pytest.param({"method": "json_mode", "strict": True}, "strict does not go", id="strict"),
+        pytest.param({"method": "json_mode", "tools": [print]}, "tools needs method", id="tools"),
+        pytest.param({"schema": 5}, "schema is no JSON schema", id="no such schema"),
+    ],
+)
+def test_structured_output_refuses_what_it_cannot_do(
+    arguments: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        ChatAI21(api_key="k").with_structured_output(**arguments)
