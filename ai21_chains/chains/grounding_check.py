@@ -18,7 +18,7 @@ from ai21_chains.chains._forms import Quotes, distinct, question, read_replies, 
 from ai21_chains.chains._grounding import defused
 from ai21_chains.chains._input import AnyDocument, read_input
 from ai21_chains.chains._steps import AskAll, Chain, Model, Steps, usage_of
-from ai21_chains.chains._windows import DEFAULT_TOKENS
+from ai21_chains.chains._windows import budget_for
 from ai21_chains.citations import Citation, RejectedQuote
 
 __all__ = [
@@ -132,7 +132,7 @@ class _GroundingCheck:
         given = read_input("GroundingCheck", GroundingCheckInput, value)
         documents = [document for document in given.documents if isinstance(document, Document)]
         spans = sentences(given.answer)
-        packed = windows(documents, DEFAULT_TOKENS) if spans else []
+        packed = windows(documents, budget_for(self.model, None)) if spans else []
         text = f"{_form(spans)}\n\nQuestion: Which quotes prove each sentence?"
         asked = [question(self.model, INSTRUCTIONS, text, window) for window in packed]
         messages = yield AskAll(asked)
