@@ -1,0 +1,1 @@
+"""Serving: LangServe routes and an OpenAI-compatible endpoint."""
