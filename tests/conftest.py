@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Iterator
 
 import httpx
+import hypothesis
 import pytest
 
 from ai21_chains import ChatAI21
@@ -13,6 +14,11 @@ from ai21_chains.emulator import Emulator
 # classes of its own table. The table is private; outside packages have no other way in.
 _load = importlib.import_module("langchain_core.load.load")
 _load._get_default_allowed_class_paths("all").add(tuple(ChatAI21.lc_id()))
+
+
+# How long an example takes says something of the machine, not of the code.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)

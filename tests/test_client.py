@@ -173,7 +173,9 @@ def test_a_callable_that_fails_is_named_as_the_reason(ask: Ask, server) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", [None, "", " \n", lambda: "", lambda: None, SecretStr("")], ids=repr
+    "key",
+    [None, "", " \n", lambda: "", lambda: None, SecretStr("")],
+    ids=["none", "empty", "blank", "callable-empty", "callable-none", "secret-empty"],
 )
 def test_without_a_key_nothing_is_sent(ask: Ask, server, key) -> None:
     with pytest.raises(MissingAPIKeyError, match="AI21_API_KEY"):

@@ -71,10 +71,10 @@ SITUATIONS: dict[type[errors.AI21Error], Callable[[], object]] = {
     errors.InternalServerError: answering(500),
 }
 
-ROOTS = {errors.AI21Error, errors.APIError}
+ROOTS = [errors.AI21Error, errors.APIError]
 """Classes to catch, which are not raised themselves."""
 
-ELSEWHERE = {errors.MissingExtraError}
+ELSEWHERE = [errors.MissingExtraError]
 """Raised in a test of its own, where an extra is missing."""
 
 
@@ -90,7 +90,7 @@ all_situations = pytest.mark.parametrize("kind", SITUATIONS, ids=lambda kind: ki
 def test_every_error_has_a_situation() -> None:
     named = {getattr(errors, name) for name in errors.__all__}
 
-    assert named == set(SITUATIONS) | ROOTS | ELSEWHERE
+    assert named == {*SITUATIONS, *ROOTS, *ELSEWHERE}
     assert errors.__all__ == sorted(errors.__all__, key=str.lower)
 
 
