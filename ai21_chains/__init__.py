@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ai21_chains.emulator import Emulator
     from ai21_chains.errors import AI21Error
     from ai21_chains.evaluation import evaluate_grounded_qa
+    from ai21_chains.registration import register_with_langchain
     from ai21_chains.retrievers import BM25Retriever
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "create_summarize_chain",
     "evaluate_grounded_qa",
     "load_documents",
+    "register_with_langchain",
     "verify_quote",
 ]
 
@@ -65,6 +67,7 @@ _HOMES = {
     "create_summarize_chain": "chains.summarize",
     "evaluate_grounded_qa": "evaluation",
     "load_documents": "documents",
+    "register_with_langchain": "registration",
     "verify_quote": "citations",
 }
 """Where each public name lives."""

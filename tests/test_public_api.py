@@ -27,6 +27,7 @@ PUBLIC = [
     "create_summarize_chain",
     "evaluate_grounded_qa",
     "load_documents",
+    "register_with_langchain",
     "verify_quote",
 ]
 

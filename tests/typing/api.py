@@ -22,6 +22,7 @@ from ai21_chains import (
     __version__,
     create_grounded_qa_chain,
     load_documents,
+    register_with_langchain,
     verify_quote,
 )
 from ai21_chains.emulator import Fault, Reply, scripted
@@ -115,3 +116,7 @@ def emulated() -> None:
     with emulator.serve() as server:
         url: str = server.base_url
         print(url)
+
+
+def registered() -> None:
+    register_with_langchain()
