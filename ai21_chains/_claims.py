@@ -9,9 +9,12 @@ from decimal import Decimal
 MARK = re.compile(r"(?<!\b[A-Za-z_])\[([1-9][0-9]{0,2})\](?!\()")
 """A citation mark in a finished answer; `a[1]` is none, and `[1](…)` is a link."""
 
+UNVERIFIED = re.compile(r"\[unverified ([1-9][0-9]{0,2})\]")
+"""A mark for a quote that no document has, where such quotes are kept."""
+
 _STOP = re.compile(
-    r"""(?P<stop>[.!?…؟۔।]+)["'”’»)\]*_]*(?:\s*\[\d+\])*(?=\s|\Z)
-      | [。！？｡]+["'”’」』）)]*(?:\s*\[\d+\])*
+    r"""(?P<stop>[.!?…؟۔।]+)["'”’»)\]*_]*(?:\s*\[(?:unverified\ )?\d+\])*(?=\s|\Z)
+      | [。！？｡]+["'”’」』）)]*(?:\s*\[(?:unverified\ )?\d+\])*
       | (?P<line>\n)""",
     re.X,
 )
@@ -63,7 +66,7 @@ def sentence_bounds(text: str) -> Iterator[tuple[int, int]]:
         if stop and not _ends(text, start, stop):
             continue
         words = text[start:end]
-        if re.search(r"[^\W_]", MARK.sub("", words)) and not _HEADING.fullmatch(words.strip()):
+        if re.search(r"[^\W_]", _unmarked(words)) and not _HEADING.fullmatch(words.strip()):
             yield end - len(words.lstrip()), start + len(words.rstrip())
         start = end
 
@@ -71,18 +74,28 @@ def sentence_bounds(text: str) -> Iterator[tuple[int, int]]:
 def _ends(text: str, start: int, stop: re.Match[str]) -> bool:
     before = text[start : stop.start()]
     if stop["line"]:
-        # A mark on a line of its own belongs to the line above.
-        goes_on = _GOES_ON.match(text, stop.end()) or MARK.match(text, stop.end())
-        wrapped = _WRAPPED.match(text, stop.end()) and before[-1:].isalnum()
-        return not (goes_on or wrapped or before.rstrip().endswith(":"))
-    if not stop["stop"]:
-        return True
-    follows = _NEXT.match(text, stop.end())
+        return _ends_line(before, text, stop.end())
+    return not stop["stop"] or _ends_at_stop(before, stop["stop"], text, stop.end())
+
+
+def _ends_line(before: str, text: str, end: int) -> bool:
+    # A mark on a line of its own belongs to the line above.
+    goes_on = any(kind.match(text, end) for kind in (_GOES_ON, MARK, UNVERIFIED))
+    wrapped = _WRAPPED.match(text, end) and before[-1:].isalnum()
+    return not (goes_on or wrapped or before.rstrip().endswith(":"))
+
+
+def _ends_at_stop(before: str, stop: str, text: str, end: int) -> bool:
+    follows = _NEXT.match(text, end)
     following = text[follows.end() : follows.end() + 1] if follows else ""
     line = before.rpartition("\n")[2]
-    if stop["stop"] == "." and _BEFORE_NUMBER.search(line) and following.isdigit():
+    if stop == "." and _BEFORE_NUMBER.search(line) and following.isdigit():
         return False
-    return not (following.islower() or (stop["stop"] == "." and _ABBREVIATION.search(line)))
+    return not (following.islower() or (stop == "." and _ABBREVIATION.search(line)))
+
+
+def _unmarked(text: str) -> str:
+    return UNVERIFIED.sub("", MARK.sub("", text))
 
 
 def numbers(text: str) -> Iterator[tuple[str, set[Decimal]]]:
@@ -90,7 +103,7 @@ def numbers(text: str) -> Iterator[tuple[str, set[Decimal]]]:
 
     The numbers of list items and of citation marks are left out.
     """
-    for found in _NUMBER.finditer(_NUMBERING.sub("", MARK.sub("", text))):
+    for found in _NUMBER.finditer(_NUMBERING.sub("", _unmarked(text))):
         yield found[0], _meanings(found[0])
 
 

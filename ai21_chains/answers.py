@@ -17,7 +17,7 @@ from langchain_core.messages.content import create_citation
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict  # pydantic reads no other before Python 3.12
 
-from ai21_chains._claims import MARK, numbers, sentence_bounds, spelled
+from ai21_chains._claims import MARK, UNVERIFIED, numbers, sentence_bounds, spelled
 from ai21_chains.citations import Citation, RejectedQuote
 
 Status = Literal["answered", "partly", "not_found", "no_documents", "unverified", "truncated"]
@@ -30,6 +30,11 @@ _MARK = re.compile(
 
 _EXTRAS = {"document_index", "document_id", "source", "page", "start", "end"}
 
+_LINK = re.compile(r"(?:\b[a-z][a-z+.-]*://|\bwww\.)[^\s<>\"'`()\[\]]+", re.I)
+_LOADED = re.compile(r"!(?=\[)|<(?=[a-z/!])", re.I)
+"""What a Markdown viewer may fetch or run by itself: images and HTML."""
+
+_MARKS_BEFORE = re.compile(r"(?:\[[\w ]+\]\s*)+\Z")
 _INDEX = re.compile(r"\b[A-Za-z_]\[\d")
 _UNFINISHED = re.compile(r"\[[\d\s,;–-]*\Z")
 _MAY_BE_MARK = re.compile(r"[\]\[\d\s,;–-]*")
@@ -56,15 +61,18 @@ class GroundedAnswer(BaseModel):
         answer: The text, with a mark such as [1] behind what a verified quote supports.
         answerable: Whether the documents answer the question, by quotes that were verified.
         status: `"answered"`: every sentence has a verified quote. `"partly"`: quotes were
-            verified, and sentences are left without. `"unverified"`: no quote of the model's could
-            be verified. `"truncated"`: a reply was cut off at `max_tokens`. `"not_found"`: the
-            documents do not answer the question. `"no_documents"`: there were none, and the model
-            was not asked.
+            verified, and sentences are left without, or have a mark for an unverified one.
+            `"unverified"`: no quote of the model's could be verified. `"truncated"`: a reply was
+            cut off at `max_tokens`. `"not_found"`: the documents do not answer the question.
+            `"no_documents"`: there were none, and the model was not asked.
         citations: The verified quotes, in the order of their numbers.
-        rejected: What the model quoted and no document says, with the reason.
+        rejected: What the model quoted and no document says, with the reason. With
+            `on_unverified="keep"` a mark such as [unverified 1] stands in the answer for the first
+            of them.
         support: Share of the answer's sentences that have a verified quote, from 0 to 1.
         unsupported_sentences: The sentences that have none.
         unsupported_numbers: Numbers in the answer that stand in no verified quote.
+        unsupported_links: Links in the answer that stand in no verified quote.
         documents: The documents that the model was given; `document_index` counts in them.
         search_query: What was searched for, if a retriever was.
         usage: Tokens of all calls to the model, where it reports them.
@@ -78,6 +86,7 @@ class GroundedAnswer(BaseModel):
     support: float = Field(default=0.0, ge=0, le=1)
     unsupported_sentences: list[Span] = Field(default_factory=list)
     unsupported_numbers: list[str] = Field(default_factory=list)
+    unsupported_links: list[str] = Field(default_factory=list)
     documents: list[Document] = Field(default_factory=list)
     search_query: str | None = None
     usage: UsageMetadata | None = None
@@ -106,11 +115,22 @@ class GroundedAnswer(BaseModel):
         )
 
     def to_markdown(self) -> str:
-        """Return the answer with its quotes as footnotes."""
+        """Return the answer with its quotes as footnotes, and unverified ones that were kept.
+
+        Images and HTML in the answer are shown as text: a viewer would fetch them unasked.
+        """
         text = MARK.sub(r"[^\1]", self.answer) if self.citations else self.answer
+        kept = sorted({int(number) for number in UNVERIFIED.findall(text)})
+        text = _LOADED.sub(r"\\\g<0>", UNVERIFIED.sub(r"[^unverified-\1]", text))
         notes = [
             f"[^{citation.id}]: “{_inert(citation.quote)}” ({_inert(place(citation))})"
             for citation in self.citations
+        ]
+        notes += [
+            f"[^unverified-{number}]: Unverified: “{_inert(rejected.quote)}” "
+            f"({_inert(rejected.message)})"
+            for number, rejected in enumerate(self.rejected, start=1)
+            if number in kept
         ]
         return "\n\n".join([text, "\n".join(notes)]) if notes else text
 
@@ -131,6 +151,7 @@ class GroundedDict(TypedDict):
     support: float
     unsupported_sentences: list[Span]
     unsupported_numbers: list[str]
+    unsupported_links: list[str]
     search_query: str | None
     usage: UsageMetadata | None
 
@@ -152,6 +173,10 @@ class Marks:
     def __init__(self) -> None:
         self.verified: frozenset[int] | None = None
         """The model's numbers of the quotes that were verified; None while that is not known."""
+        self.same: dict[int, int] = {}
+        """The model's numbers of passages that it had given another number before: that one."""
+        self.unverified: dict[int, int] = {}
+        """The model's numbers of quotes that are marked as unverified, and ours of these."""
         self.numbers: dict[int, int] = {}
         """The model's numbers and ours."""
         self._text = ""
@@ -177,7 +202,7 @@ class Marks:
 
     def number(self, given: int) -> int:
         """Return our number for one of the model's."""
-        return self.numbers.setdefault(given, len(self.numbers) + 1)
+        return self.numbers.setdefault(self.same.get(given, given), len(self.numbers) + 1)
 
     def _show(self, end: int) -> str:
         # A mark that is taken out takes the space before it along.
@@ -196,14 +221,21 @@ class Marks:
 
     def _marked(self, before: str, mark: re.Match[str]) -> str:
         numbers = _marked_numbers(mark[1])
-        kept = [n for n in numbers if n in (self.verified or ())]
+        kept = list(filter(None, map(self._mark, numbers)))
         index = _INDEX.match(self._text, max(0, mark.start() - 1))
-        if kept:
+        there = _MARKS_BEFORE.search(before[-80:])
+        new = [m for m in dict.fromkeys(kept) if not (there and m in there[0])]
+        if new:
             # Behind a single letter a mark would look like an index: plan B [1], not plan B[1].
-            return f"{before} "[: None if index else -1] + "".join(
-                f"[{self.number(n)}]" for n in kept
-            )
-        return before + mark[0] if index or numbers == [0] else before.rstrip(" ")
+            return f"{before} "[: None if index else -1] + "".join(new)
+        if not kept and (index or numbers == [0]):
+            return before + mark[0]
+        return before.rstrip(" ")
+
+    def _mark(self, given: int) -> str:
+        if given in (self.verified or ()):
+            return f"[{self.number(given)}]"
+        return f"[unverified {self.unverified[given]}]" if given in self.unverified else ""
 
 
 def _marked_numbers(inside: str) -> list[int]:
@@ -248,6 +280,13 @@ def unsupported_numbers(answer: str, citations: Iterable[Citation]) -> list[str]
     known = {n for quote in quotes for _, meanings in numbers(quote) for n in meanings}
     known.update(*map(spelled, quotes))
     return list(dict.fromkeys(n for n, meanings in numbers(answer) if not meanings & known))
+
+
+def unsupported_links(answer: str, citations: Iterable[Citation]) -> list[str]:
+    """Return the links in the answer that stand in no verified quote, each once."""
+    quotes = [citation.quote for citation in citations]
+    links = dict.fromkeys(link.rstrip(".,;:!?*_") for link in _LINK.findall(answer))
+    return [link for link in links if not any(link in quote for quote in quotes)]
 
 
 def _annotation(citation: Citation) -> CitationAnnotation:

@@ -14,11 +14,10 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +25,11 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from ai21_chains.errors import ConfigurationError, DocumentError, MissingExtraError
+from ai21_chains._extras import import_extra
+from ai21_chains._splitting import split_documents
+from ai21_chains.errors import DocumentError
+
+__all__ = ["DEFAULT_MAX_BYTES", "PAGE_SEPARATOR", "load_documents", "read_text", "split_documents"]
 
 DEFAULT_MAX_BYTES = 50_000_000
 """Files above this size are refused unless `max_bytes` says otherwise: 50 MB."""
@@ -109,48 +112,6 @@ def read_text(path: str | Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> str:
     return PAGE_SEPARATOR.join(_read(os.fspath(path), max_bytes).pages)
 
 
-def split_documents(
-    documents: Iterable[Document], *, chunk_size: int = 2000, chunk_overlap: int = 200
-) -> list[Document]:
-    r"""Split documents into chunks that are small enough to be searched and can still be cited.
-
-    Chunks end with a paragraph, else with a line, a sentence or a word, and begin with the last
-    words of the chunk before, so that few sentences are cut in two. A chunk is a slice of its
-    document without the white space around it; its metadata is the document's, and `start_index`
-    its offset in the text of the file (see `read_text`), also if the document is a page.
-
-    Args:
-        documents: What `load_documents` returns, or other documents.
-        chunk_size: The largest number of characters of a chunk.
-        chunk_overlap: The largest number of characters that two chunks have in common.
-
-    Returns:
-        The chunks in order. Chunks have no `id`: they are not the document.
-
-    Raises:
-        ConfigurationError: `chunk_overlap` is negative, or not less than `chunk_size`.
-        MissingExtraError: `ai21-chains[splitters]` is not installed.
-
-    Example:
-        >>> page = Document("Quiet from ten.\n\nNo dogs.", metadata={"page": 2, "start_index": 70})
-        >>> for chunk in split_documents([page], chunk_size=20, chunk_overlap=0):
-        ...     print(chunk.metadata, repr(chunk.page_content))
-        {'page': 2, 'start_index': 70} 'Quiet from ten.'
-        {'page': 2, 'start_index': 87} 'No dogs.'
-    """
-    if not 0 <= chunk_overlap < chunk_size:
-        raise ConfigurationError(f"{chunk_overlap=} should be from 0 to less than {chunk_size=}")
-    chunks = []
-    for document in documents:
-        text, offset = document.page_content, document.metadata.get("start_index", 0)
-        for start, end in _slices(text, chunk_size, chunk_overlap):
-            metadata = dict(document.metadata)
-            if isinstance(offset, int) and offset >= 0:  # else its own place is not known
-                metadata["start_index"] = offset + start
-            chunks.append(Document(text[start:end], metadata=metadata))
-    return chunks
-
-
 @dataclass(frozen=True)
 class _Content:
     """What was read from one file; `labels` (one a page) only if the file has pages."""
@@ -175,40 +136,6 @@ def _to_documents(source: str, content: _Content) -> list[Document]:
             documents.append(Document(text, metadata=metadata))
         start += len(text) + len(PAGE_SEPARATOR)
     return documents
-
-
-# Chunks
-
-
-_SEPARATORS = ("\n\n", "\r\n\r\n", "\n", ". ", " ", "")
-_WORD_START = re.compile(r"(?<!\S)\S")
-_TRIMMED = re.compile(r"\S(?:.*\S)?", re.DOTALL)
-
-
-def _slices(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]:
-    """Yield where the chunks begin and end.
-
-    The splitter's own overlap and its own stripping would leave to guess where a chunk stood, and
-    repeated lines would be found at the wrong place. Without them its pieces add up to the text.
-    """
-    pieces = [text] if len(text) <= size else _split(text, size - overlap)
-    end = 0
-    for piece in pieces:
-        start, end = end, end + len(piece)
-        before = max(start - overlap, 0)
-        word = _WORD_START.search(text, before, start)
-        chunk = _TRIMMED.search(text, word.start() if word else before, end)
-        if chunk and piece.strip():
-            yield chunk.span()
-
-
-def _split(text: str, size: int) -> list[str]:
-    splitters = _import("langchain_text_splitters", "Splitting documents", "splitters")
-    splitter = splitters.RecursiveCharacterTextSplitter(
-        _SEPARATORS, keep_separator="end", strip_whitespace=False, chunk_size=size, chunk_overlap=0
-    )
-    pieces: list[str] = splitter.split_text(text)
-    return pieces
 
 
 # Files
@@ -291,9 +218,9 @@ def _markdown_heading(lines: list[str]) -> str:
         if line.startswith(fence or ("```", "~~~")):
             fence = "" if fence else line[:3]
         elif not fence:  # in a fenced block "#" starts a comment of some programming language
-            marks, _, heading = line.partition(" ")
-            if heading and len(marks) <= 6 and set(marks) == {"#"}:
-                return re.sub(r"(?<! ) +#+$", "", heading.strip())
+            heading = re.match(r"#{1,6} +(.*\S)", line)
+            if heading:
+                return re.sub(r"(?<! ) +#+$", "", heading[1])
             if above and set(line) == {"="}:
                 return above
             above = line
@@ -419,7 +346,7 @@ class _VisibleText(HTMLParser):
 
 
 def _read_pdf(source: str, data: bytes) -> _Content:
-    pdfium = _import("pypdfium2", f"{source}: reading PDF files", "pdf")
+    pdfium = import_extra("pypdfium2", f"{source}: reading PDF files", "pdf")
     with _pdfium_lock:
         try:
             with closing(pdfium.PdfDocument(data)) as pdf:
@@ -433,15 +360,6 @@ def _read_pdf(source: str, data: bytes) -> _Content:
         blank = ", ".join(str(number) for number, page in enumerate(pages, 1) if not page)
         _logger.warning("%s: no text on page %s (blank, or scanned without OCR)", source, blank)
     return _Content(title, pages, labels)
-
-
-def _import(module: str, purpose: str, extra: str) -> ModuleType:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise MissingExtraError(
-            f'{purpose} needs {module}: pip install "ai21-chains[{extra}]"'
-        ) from error
 
 
 def _pdf_problem(pdfium: ModuleType, error: Exception) -> str:

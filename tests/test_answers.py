@@ -8,7 +8,7 @@ import pytest
 from langchain_core.load import dumps, loads
 
 from ai21_chains import Citation, GroundedAnswer, verify_quote
-from ai21_chains.answers import Marks, sentences, unsupported_numbers
+from ai21_chains.answers import Marks, sentences, unsupported_links, unsupported_numbers
 
 SENTENCES = {
     "plain": ["It is. Is it? Yes!", "It is.", "Is it?", "Yes!"],
@@ -26,6 +26,12 @@ SENTENCES = {
     "lines": ["Fee: 5 EUR [1]\nTerm: 2 years", "Fee: 5 EUR [1]", "Term: 2 years"],
     "wrapped line": ["It takes\n25 minutes\nor less."],
     "mark on its own line": ["The fee\n[1]\nThe term", "The fee\n[1]", "The term"],
+    "unverified mark": [
+        "It is [unverified 1]. So is it.[unverified 12] Ok\n[unverified 2]",
+        "It is [unverified 1].",
+        "So is it.[unverified 12]",
+        "Ok\n[unverified 2]",
+    ],
     "headings": ["# Fees\nIt is 5.\n**Terms**\nIt is 2.", "It is 5.", "It is 2."],
     "table": ["| a | b |\n|---|---|\n| c | d [1] |", "| a | b |", "| c | d [1] |"],
 }  # fmt: skip
@@ -52,7 +58,7 @@ SUPPORTED = {
     "Arabic digits": ("٢٥ دقيقة", "25 minutes it is"),
     "date": ("12.03.2024", "signed on 12.03.2024"),
     "list numbering": ("1. Fill\n2) wait", "nothing to count here"),
-    "marks": ("Fill it [1].", "nothing to count here"),
+    "marks": ("Fill it [1]. Go [unverified 2].", "nothing to count here"),
 }
 UNSUPPORTED = {
     "another decimal point": ("3.5 kg", "35 kg of coffee", ["3.5"]),
@@ -153,6 +159,28 @@ def test_markdown_has_footnotes_in_which_a_document_cannot_place_an_image() -> N
         "[^1]: “Takes \\<b\\>25\\</b\\> minutes !\\[x\\](y).” (https://x.org/a.html, page 4)"
     )
     assert GroundedAnswer(answer="None.").to_markdown() == "None."
+
+
+def test_markdown_of_an_answer_loads_and_runs_nothing() -> None:
+    text = "See ![x](http://evil.example/?q=1), <img src=//evil.example> and 3 < 4!"
+
+    assert GroundedAnswer(answer=text).to_markdown() == (
+        "See \\![x](http://evil.example/?q=1), \\<img src=//evil.example> and 3 < 4!"
+    )
+
+
+LINKS = {
+    "image": ("See ![x](http://evil.example/?q=1).", ["http://evil.example/?q=1"]),
+    "plain": ("See www.evil.example/a, now.", ["www.evil.example/a"]),
+    "twice": ("Go to HTTPS://x.y. Or https://x.y/z or https://x.y/z", ["HTTPS://x.y", "https://x.y/z"]),
+    "quoted": ("See https://good.example/a.", []),
+    "no link": ("Use a/b or c://d? 3//4 is 0.", ["c://d"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "found"), LINKS.values(), ids=LINKS)
+def test_a_link_in_no_quote_is_listed_once(text: str, found: list[str]) -> None:
+    assert unsupported_links(text, [cite("More is at https://good.example/a for all.")]) == found
 
 
 def test_a_field_is_read_by_its_name_as_in_the_dict_of_a_stream() -> None:

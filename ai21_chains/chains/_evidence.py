@@ -6,6 +6,7 @@ summary in between, and read in the documents' place: so a quote of it is a quot
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ from ai21_chains.chains._reply import Reply, was_cut
 from ai21_chains.chains._steps import Ask, AskAll, StepsTo
 from ai21_chains.chains._windows import Piece, cut, pack, repack
 from ai21_chains.citations import Citation, PreparedDocuments, RejectedQuote
+
+_logger = logging.getLogger(__name__)
 
 _LEAST_GAIN = 0.9
 """Evidence that has more than this share of what was read is not worth another round."""
@@ -80,6 +83,9 @@ def gather(
 ) -> StepsTo[Evidence]:
     """Reduce documents to what fits into a window: themselves, or their evidence.
 
+    All windows are read, in no order. To stop at the first that has evidence, however the windows
+    are ranked, would lose some for every sixth to fourth question about the contracts of CUAD.
+
     Args:
         documents: The documents.
         budget: Tokens that fit into one window. It is exceeded by evidence that does not shrink
@@ -93,12 +99,16 @@ def gather(
     while len(windows) > 1:
         messages = yield AskAll([ask([piece.document for piece in part]) for part in windows])
         found: list[Citation] = []
+        unread = 0
         for window, message in zip(windows, messages, strict=True):
             reply = Reply(Excerpts(window, originals))
             reply.take(message.text)
             found += reply.verified
             evidence.rejected += reply.rejected
             evidence.cut |= was_cut(message)
+            unread += not reply.readable
+        if unread:
+            _logger.warning("%d of %d windows: the reply was no JSON", unread, len(windows))
         evidence.calls += messages
         pieces = _pieces(found, originals, count)
         if not pieces and evidence.shown is not originals:

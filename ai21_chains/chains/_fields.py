@@ -86,12 +86,16 @@ def read_values(entry: object, several: bool) -> Iterator[tuple[Any, object]]:
         for item in entry:
             yield from read_values(item, False)
         return
-    value, quotes = entry, None
-    if isinstance(entry, Mapping) and "value" in entry and {*entry} <= {"value", "quotes"}:
-        value, quotes = entry["value"], entry.get("quotes")
+    value, quotes = _value_and_quotes(entry)
     for one in value if several and isinstance(value, list) else [value]:
         if one not in _NOTHING:
             yield one, quotes
+
+
+def _value_and_quotes(entry: object) -> tuple[Any, object]:
+    if isinstance(entry, Mapping) and "value" in entry and {*entry} <= {"value", "quotes"}:
+        return entry["value"], entry.get("quotes")
+    return entry, None
 
 
 class Finding(NamedTuple):

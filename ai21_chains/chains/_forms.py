@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langchain_core.documents import Document
@@ -15,13 +14,12 @@ from ai21_chains.chains._steps import Ask, Model
 from ai21_chains.chains._windows import Piece, pack
 from ai21_chains.citations import Citation, PreparedDocuments, RejectedQuote
 
-_BYTES_PER_TOKEN = 3.5
-"""A cautious figure for any model. Bytes, because scripts that need more tokens need more bytes."""
 
-
-def windows(documents: Sequence[Document], budget: int) -> list[list[Piece]]:
-    """Distribute the text of documents over windows; blank documents need none."""
-    packed = pack(documents, budget, lambda text: math.ceil(len(text.encode()) / _BYTES_PER_TOKEN))
+def windows(
+    documents: Sequence[Document], budget: int, count: Callable[[str], int]
+) -> list[list[Piece]]:
+    """Distribute the text of documents over windows, as `pack` does; blank ones need none."""
+    packed = pack(documents, budget, count)
     with_text = ([p for p in window if p.document.page_content.strip()] for window in packed)
     return [window for window in with_text if window]
 

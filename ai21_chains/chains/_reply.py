@@ -16,12 +16,14 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables.utils import AddableDict
 
+from ai21_chains._claims import UNVERIFIED
 from ai21_chains.answers import (
     Marks,
     Status,
     locate,
     sentences,
     unsupported,
+    unsupported_links,
     unsupported_numbers,
 )
 from ai21_chains.chains._json import Read, read_object, repaired
@@ -41,6 +43,7 @@ class Reply:
         require_citation: Whether an answer without a verified quote counts as none.
         abstention: The answer's text when the documents have no answer.
         patient: Whether the answer is held back until it is known that every quote is verified.
+        keep: Whether quotes that no document has are marked in the answer.
         before: The reply that this one corrects; its verified quotes count on.
     """
 
@@ -51,12 +54,14 @@ class Reply:
         require_citation: bool = True,
         abstention: str = "",
         patient: bool = False,
+        keep: bool = False,
         before: Reply | None = None,
     ) -> None:
         self._prepared = prepared
         self._require_citation = require_citation
         self._abstention = abstention
         self._patient = patient
+        self._keep = keep
         self._before = before
         self._whole: Read | None = None
         self._raw = ""
@@ -86,6 +91,11 @@ class Reply:
     def rejected(self) -> Sequence[RejectedQuote]:
         """The quotes that no document has."""
         return [quote for _, quote in self._rejected]
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is, at the reply's end, an object with any of the members."""
+        return bool(self._whole and self._whole.members)
 
     @property
     def proven(self) -> bool:
@@ -167,7 +177,11 @@ class Reply:
                 self._citations[number] = result
         if self._before is not None:
             self._inherit(self._before)
-        self._marks.verified = frozenset(self._citations)
+        self._join_repeated()
+        if self._keep:
+            for place, (given, _) in enumerate(self._rejected, start=1):
+                self._marks.unverified.setdefault(given, place)
+        self._marks.verified = frozenset({*self._citations, *self._marks.same})
 
     def _inherit(self, before: Reply) -> None:
         """Take over what was verified before, and what was rejected then and not corrected."""
@@ -176,21 +190,34 @@ class Reply:
         self._rejected[:0] = [(n, q) for n, q in left if q.quote not in again]
         if not self._denied:
             self._citations = {**before.citations, **self._citations}
+            self._marks.same = dict(before._marks.same)
+
+    def _join_repeated(self) -> None:
+        """Let a passage that was quoted more than once have one number."""
+        passages: dict[tuple[int, int, int], int] = {}
+        for given, citation in list(self._citations.items()):
+            passage = (citation.document_index, citation.start, citation.end)
+            first = passages.setdefault(passage, given)
+            if first != given:
+                del self._citations[given]
+                self._marks.same[given] = first
 
     def _verdict(self, found: bool, truncated: bool) -> dict[str, Any]:
         spans = sentences(self._answer) if found else []
         citations = locate(self._numbered() if found else [], spans)
         without = unsupported(spans, citations)
         supported = len(spans) - len(without)
+        kept = self._keep and UNVERIFIED.search(self._answer)
         return {
             "answer": "",
             "answerable": found and (bool(citations) or not self._require_citation),
-            "status": _status(found, truncated, bool(citations), bool(without)),
+            "status": _status(found, truncated, bool(citations), bool(without or kept)),
             "citations": citations,
             "rejected": self.rejected,
-            "support": supported / len(spans) if spans else 0.0,
+            "support": supported / len(spans) if spans else float(bool(citations)),
             "unsupported_sentences": without,
             "unsupported_numbers": unsupported_numbers(self._answer, citations) if found else [],
+            "unsupported_links": unsupported_links(self._answer, citations),
         }
 
     def _numbered(self) -> list[Citation]:

@@ -221,13 +221,9 @@ def drive(steps: Steps, config: RunnableConfig, *, streaming: bool) -> Iterator[
             with get_executor_for_config(config) as executor:
                 result = list(executor.map(partial(_message, config=config), step.questions))
         else:
-            messages = list(step.messages)
             whole = _Whole()
-            if streaming:
-                for chunk in step.model.stream(messages, config):
-                    yield from step.read(whole.add(chunk))
-            else:
-                yield from step.read(whole.add(step.model.invoke(messages, config)))
+            for chunk in _chunks(step, config, streaming):
+                yield from step.read(whole.add(chunk))
             result = whole.message
 
 
@@ -250,19 +246,34 @@ async def adrive(
             asked = [_amessage(question, config) for question in step.questions]
             result = await gather_with_concurrency(config.get("max_concurrency"), *asked)
         else:
-            messages = list(step.messages)
             whole = _Whole()
-            if streaming:
-                chunks = step.model.astream(messages, config)
-                # Whoever stops reading ends the request at once.
-                async with aclosing(cast(AsyncGenerator[BaseMessage], chunks)):
-                    async for chunk in chunks:
-                        for piece in step.read(whole.add(chunk)):
-                            yield piece
-            else:
-                for piece in step.read(whole.add(await step.model.ainvoke(messages, config))):
-                    yield piece
+            # Whoever stops reading ends the request at once.
+            async with aclosing(_achunks(step, config, streaming)) as chunks:
+                async for chunk in chunks:
+                    for piece in step.read(whole.add(chunk)):
+                        yield piece
             result = whole.message
+
+
+def _chunks(question: Ask, config: RunnableConfig, streaming: bool) -> Iterator[BaseMessage | str]:
+    messages = list(question.messages)
+    if streaming:
+        yield from question.model.stream(messages, config)
+    else:
+        yield question.model.invoke(messages, config)
+
+
+async def _achunks(
+    question: Ask, config: RunnableConfig, streaming: bool
+) -> AsyncGenerator[BaseMessage | str]:
+    messages = list(question.messages)
+    if not streaming:
+        yield await question.model.ainvoke(messages, config)
+        return
+    chunks = question.model.astream(messages, config)
+    async with aclosing(cast(AsyncGenerator[BaseMessage | str], chunks)):
+        async for chunk in chunks:
+            yield chunk
 
 
 def _message(question: Ask, config: RunnableConfig) -> BaseMessage:

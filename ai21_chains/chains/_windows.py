@@ -17,8 +17,9 @@ DEFAULT_TOKENS = 64_000
 """Tokens of documents in one request. Jamba's window is larger, but what stands in the middle of a
 very long prompt is read less well, and a short one is answered sooner."""
 
-CHARACTERS_PER_TOKEN = 3.5
-"""For models that do not count: a cautious figure for English."""
+BYTES_PER_TOKEN = 3.5
+"""For models that do not count: a cautious figure. Bytes, because scripts that need more tokens
+need more bytes."""
 
 LEAST_TOKENS = 100
 """The smallest window that is of any use: less does not hold a quote."""
@@ -149,7 +150,7 @@ def budget_for(model: object, most: int | None) -> int:
 
 
 def counter_for(model: object) -> Callable[[str], int]:
-    """Return what counts tokens: the model's own way if it has one, else an estimate by length."""
+    """Return what counts tokens: the model's own way if it has one, else an estimate by size."""
     for inner in _models(model):
         if type(inner).get_num_tokens is not BaseLanguageModel.get_num_tokens:
             return inner.get_num_tokens
@@ -157,7 +158,7 @@ def counter_for(model: object) -> Callable[[str], int]:
 
 
 def _estimate(text: str) -> int:
-    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+    return math.ceil(len(text.encode(errors="replace")) / BYTES_PER_TOKEN)
 
 
 def _models(model: Any) -> Iterator[BaseLanguageModel[Any]]:

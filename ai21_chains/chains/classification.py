@@ -18,7 +18,7 @@ from ai21_chains.chains._forms import Quotes, question, windows
 from ai21_chains.chains._input import AnyDocument, read_document, read_input
 from ai21_chains.chains._json import read_object
 from ai21_chains.chains._steps import AskAll, Chain, Model, Steps, usage_of
-from ai21_chains.chains._windows import Piece, budget_for
+from ai21_chains.chains._windows import Piece, budget_for, counter_for
 from ai21_chains.citations import Citation, RejectedQuote
 from ai21_chains.errors import ConfigurationError
 
@@ -54,6 +54,9 @@ class ClassificationInput(BaseModel):
     document: AnyDocument = Field(validation_alias=AliasChoices("document", "text", "input"))
 
 
+Refusal = Literal["unknown", "no_quote", "not_first"]
+
+
 class RefusedLabel(BaseModel):
     """A label that the model gave and that does not count.
 
@@ -64,7 +67,7 @@ class RefusedLabel(BaseModel):
     """
 
     label: str
-    reason: Literal["unknown", "no_quote", "not_first"]
+    reason: Refusal
 
 
 class Classification(BaseModel):
@@ -113,6 +116,17 @@ class _Found:
             cited = self.quotes.verified(item, window)
             reasons += [citation for citation in cited if citation not in reasons]
 
+    def numbered(self, labels: Sequence[str]) -> list[Citation]:
+        return [
+            citation.model_copy(update={"id": number})
+            for number, label in enumerate(labels, start=1)
+            for citation in self.reasons[label]
+        ]
+
+
+def _refused(labels: Sequence[str], reason: Refusal) -> Iterator[RefusedLabel]:
+    return (RefusedLabel(label=label, reason=reason) for label in labels)
+
 
 def _given_labels(reply: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the labels of a reply and what is said of each; other shapes are understood."""
@@ -130,18 +144,27 @@ def _plain(label: str) -> str:
 
 
 def _definitions(labels: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
-    given: Any = labels
-    if isinstance(given, str | bytes) or not isinstance(given, Mapping | Sequence):
-        raise ConfigurationError("labels must be a list of names, or a dict with definitions")
-    pairs = list(given.items() if isinstance(given, Mapping) else ((name, "") for name in given))
+    pairs = _pairs(labels)
     if not pairs:
         raise ConfigurationError("labels: there must be at least one")
-    for name, definition in pairs:
-        if not isinstance(name, str) or not name.strip() or not isinstance(definition, str):
-            raise ConfigurationError(f"labels: {name!r} and its definition must be texts")
+    wrong = [name for name, definition in pairs if not _is_label(name, definition)]
+    if wrong:
+        raise ConfigurationError(f"labels: {wrong[0]!r} and its definition must be texts")
     if len({_plain(name) for name, _ in pairs}) < len(pairs):
         raise ConfigurationError("labels: two have the same name, but for case and spaces")
     return dict(pairs)
+
+
+def _pairs(labels: Any) -> list[tuple[Any, Any]]:
+    if isinstance(labels, Mapping):
+        return list(labels.items())
+    if isinstance(labels, str | bytes) or not isinstance(labels, Sequence):
+        raise ConfigurationError("labels must be a list of names, or a dict with definitions")
+    return [(name, "") for name in labels]
+
+
+def _is_label(name: object, definition: object) -> bool:
+    return isinstance(name, str) and bool(name.strip()) and isinstance(definition, str)
 
 
 def create_classification_chain(
@@ -199,7 +222,7 @@ class _Classify:
     def steps(self, value: Any) -> Steps:
         given = {"document": value} if _is_document(value) else value
         document = read_document(read_input("Classification", ClassificationInput, given).document)
-        parts = windows([document], budget_for(self.model, None))
+        parts = windows([document], budget_for(self.model, None), counter_for(self.model))
         if not parts:
             yield AddableDict(Classification().model_dump())
             return
@@ -221,21 +244,16 @@ class _Classify:
             given.sort(key=lambda label: -len(found.reasons[label]))
         counting = [name for name in given if found.reasons[name] or not self.require_citation]
         labels = counting if self.multi_label else counting[:1]
-        refused = [RefusedLabel(label=label, reason="unknown") for label in found.unknown]
-        refused += [
-            RefusedLabel(label=label, reason="not_first" if label in counting else "no_quote")
-            for label in given
-            if label not in labels
-        ]
+        without = [label for label in given if label not in counting]
         return {
             "labels": labels,
-            "citations": [
-                citation.model_copy(update={"id": number})
-                for number, label in enumerate(labels, start=1)
-                for citation in found.reasons[label]
-            ],
+            "citations": found.numbered(labels),
             "abstained": not labels,
-            "refused": refused,
+            "refused": [
+                *_refused(found.unknown, "unknown"),
+                *_refused(counting[len(labels) :], "not_first"),
+                *_refused(without, "no_quote"),
+            ],
             "rejected": found.quotes.rejected,
         }
 

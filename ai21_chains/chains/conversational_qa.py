@@ -11,7 +11,13 @@ from langchain_core.runnables import Runnable
 
 from ai21_chains.answers import GroundedAnswer, GroundedDict
 from ai21_chains.chains._grounding import ABSTENTION, CONDENSE_INSTRUCTIONS, Order
-from ai21_chains.chains._qa_input import DocumentsIn, GroundedQAInput, OnUnverified, Options
+from ai21_chains.chains._qa_input import (
+    DocumentsIn,
+    GroundedQAInput,
+    OnUnverified,
+    Options,
+    Output,
+)
 from ai21_chains.chains._steps import Call, Chain, Model, Retriever, StepsTo
 from ai21_chains.chains._windows import budget_for
 from ai21_chains.chains.grounded_qa import GroundedQA
@@ -59,13 +65,15 @@ def create_conversational_qa_chain(
     *,
     retriever: Retriever,
     condense: Condense = "auto",
+    top_k: int | None = None,
     documents_in: DocumentsIn = "auto",
     max_context_tokens: int | None = None,
     order: Order = "evidence_first",
     require_citation: bool = True,
     on_unverified: OnUnverified = "drop",
     abstain_message: str = ABSTENTION,
-    output: Literal["model", "dict"] = "model",
+    prompt: str | None = None,
+    output: Output = "model",
 ) -> Chain[Any]:
     """Make a chain that answers the questions of a conversation from what a retriever finds.
 
@@ -83,12 +91,14 @@ def create_conversational_qa_chain(
         condense: "auto" lets the model rewrite, "never" searches for the question as it is. A
             runnable gets a dict with `question`, `input` (the same) and `chat_history`, and returns
             the rewrite: a string or a message.
+        top_k: The most documents that are read of what the retriever finds.
         documents_in: See `create_grounded_qa_chain`, as for all that follows.
         max_context_tokens: Tokens of documents in one request.
         order: What the model gives first.
         require_citation: Whether an answer without a single verified quote counts as none.
         on_unverified: What to do about quotes that no document has.
         abstain_message: The answer's text when the documents have no answer.
+        prompt: What else the model is told about the answer.
         output: Whether the result is a `GroundedAnswer` or a plain dict. "dict" is the one for
             `RunnableWithMessageHistory`, with `output_messages_key="answer"`.
 
@@ -118,13 +128,15 @@ def create_conversational_qa_chain(
     chain = ConversationalQA(
         model=model,
         retriever=retriever,
+        top_k=top_k,
         documents_in=documents_in,
         budget=budget_for(model, max_context_tokens),
         order=order,
         require_citation=require_citation,
         on_unverified=on_unverified,
         abstain_message=abstain_message,
-        as_dict=output == "dict",
+        prompt=prompt,
+        output=output,
         condense=condense,
     )
     return chain.runnable()

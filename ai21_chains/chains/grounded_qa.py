@@ -29,6 +29,9 @@ from ai21_chains.chains._qa_input import (
     GroundedQAInput,
     OnUnverified,
     Options,
+    Output,
+    check_options,
+    joined,
     nothing_to_answer_from,
     read_question,
     without_repetition,
@@ -71,13 +74,15 @@ def create_grounded_qa_chain(
     model: BaseChatModel | Model,
     *,
     retriever: Retriever | None = None,
+    top_k: int | None = None,
     documents_in: DocumentsIn = "auto",
     max_context_tokens: int | None = None,
     order: Order = "evidence_first",
     require_citation: bool = True,
     on_unverified: OnUnverified = "drop",
     abstain_message: str = ABSTENTION,
-    output: Literal["model", "dict"] = "model",
+    prompt: str | None = None,
+    output: Output = "model",
 ) -> Chain[Any]:
     """Make a chain that answers questions from documents and proves what it says.
 
@@ -97,7 +102,10 @@ def create_grounded_qa_chain(
     Args:
         model: Any chat model. `ChatAI21` gets the documents in the request, where Jamba was
             trained to find them; others find them in the prompt.
-        retriever: Finds documents for a question that comes without.
+        retriever: Finds documents for a question that comes without. Chunks of a source that
+            overlap or touch, by `source` and `start_index`, are joined before they are read.
+        top_k: The most documents that are read of what the retriever finds, the best first; from 1
+            on. None reads all. Documents that come with the question are all read.
         documents_in: Where the model finds the documents: "request" (the `documents` parameter),
             "prompt", or "auto" for the request if the model has that parameter.
         max_context_tokens: Tokens of documents in one request, at least 100. None means 64,000, or
@@ -106,17 +114,21 @@ def create_grounded_qa_chain(
             first word of the answer is streamed; with "answer_first" the words come sooner, up to
             the first citation.
         require_citation: Whether an answer without a single verified quote counts as none.
-        on_unverified: What to do about quotes that no document has: "drop" leaves them uncited and
-            lists them in `rejected`; "raise" raises an error before a word is streamed; "repair"
-            asks the model once to correct them and keeps what was verified before, so that the
-            answer is streamed only when its quotes are checked. Wrong quotes of a window are
-            listed, or raise; they are not asked for again.
+        on_unverified: What to do about quotes that no document has. All but "raise" list them in
+            `rejected`. "drop" takes their marks out of the answer; "keep" shows them as such: in
+            their place stands [unverified 1], for the first in `rejected`, and the status is
+            "partly" at the best; "raise" raises an error before a word is streamed; "repair" asks
+            the model once to correct them and keeps what was verified before, so that the answer
+            is streamed only when its quotes are checked. Wrong quotes of a window are listed, or
+            raise; they are not asked for again.
         abstain_message: The answer's text when the documents have no answer.
+        prompt: What else the model is told about the answer: its length, tone or audience. The
+            documents are not part of it.
         output: "dict" returns and streams a plain dict that has `input` for the question and
             `context` for the documents, as LangChain's `create_retrieval_chain` does.
 
     Raises:
-        ConfigurationError: `max_context_tokens` is too small. Raised by calls, when the question
+        ConfigurationError: An option is wrong; it is named. Also raised by calls, when the question
             is empty, the input has another form, or there are neither documents nor a retriever.
         StructuredOutputError: Raised by calls with `on_unverified="raise"`; it names the quotes.
         AI21Error: Raised by calls with `ChatAI21`, as by the model itself.
@@ -135,13 +147,15 @@ def create_grounded_qa_chain(
     chain = GroundedQA(
         model=model,
         retriever=retriever,
+        top_k=top_k,
         documents_in=documents_in,
         budget=budget_for(model, max_context_tokens),
         order=order,
         require_citation=require_citation,
         on_unverified=on_unverified,
         abstain_message=abstain_message,
-        as_dict=output == "dict",
+        prompt=prompt,
+        output=output,
     )
     return chain.runnable()
 
@@ -155,17 +169,22 @@ class GroundedQA:
 
     model: Model
     retriever: Retriever | None
+    top_k: int | None
     documents_in: DocumentsIn
     budget: int
     order: Order
     require_citation: bool
     on_unverified: OnUnverified
     abstain_message: str
-    as_dict: bool
+    prompt: str | None
+    output: Output
+
+    def __post_init__(self) -> None:
+        check_options(vars(self))
 
     def runnable(self) -> Chain[Any]:
         """Return the chain."""
-        output_type = GroundedDict if self.as_dict else GroundedAnswer
+        output_type = GroundedDict if self.output == "dict" else GroundedAnswer
         return Chain(self.name, self.steps, self.input_type, output_type)
 
     def steps(self, value: Any) -> Steps:
@@ -173,14 +192,15 @@ class GroundedQA:
         asked = read_question(value, self.input_type, self.name)
         calls: list[BaseMessage] = []
         query: str | None = None
-        given: Sequence[Any] | None = asked.documents
-        if given is None:
-            if self.retriever is None:
-                raise nothing_to_answer_from(value, self.name)
+        if asked.documents is not None:
+            documents = without_repetition(map(read_document, asked.documents))
+        elif self.retriever is not None:
             query = yield from self.search_query(asked, calls)
-            given = yield Retrieve(self.retriever, query)
-        documents = without_repetition(map(read_document, given or ()))
-        if self.as_dict:
+            found = yield Retrieve(self.retriever, query)
+            documents = joined(without_repetition(map(read_document, found or ()))[: self.top_k])
+        else:
+            raise nothing_to_answer_from(value, self.name)
+        if self.output == "dict":
             yield AddableDict(input=asked.question, search_query=query, context=documents)
         else:
             yield AddableDict(search_query=query, documents=documents)
@@ -217,7 +237,8 @@ class GroundedQA:
 
     def _reply(self, asked: GroundedQAInput, evidence: Evidence, calls: list[BaseMessage]) -> Steps:
         reply = self._reader(evidence)
-        question = self._ask(evidence.shown.documents, instructions(self.order), asked, reply=reply)
+        told = instructions(self.order, self.prompt)
+        question = self._ask(evidence.shown.documents, told, asked, reply=reply)
         message = yield question
         calls.append(message)
         reply.end()
@@ -237,7 +258,8 @@ class GroundedQA:
             evidence.shown,
             require_citation=self.require_citation,
             abstention=self.abstain_message,
-            patient=self.on_unverified != "drop",
+            patient=self.on_unverified in ("raise", "repair"),
+            keep=self.on_unverified == "keep",
             before=before,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from langchain_core.documents import Document
@@ -16,9 +17,9 @@ from pydantic import BaseModel, Field
 from ai21_chains.answers import GroundedAnswer, Span, sentences, unsupported_numbers
 from ai21_chains.chains._forms import Quotes, distinct, question, read_replies, windows
 from ai21_chains.chains._grounding import defused
-from ai21_chains.chains._input import AnyDocument, read_input
+from ai21_chains.chains._input import AnyDocument, read_document, read_input
 from ai21_chains.chains._steps import AskAll, Chain, Model, Steps, usage_of
-from ai21_chains.chains._windows import budget_for
+from ai21_chains.chains._windows import Piece, budget_for, counter_for
 from ai21_chains.citations import Citation, RejectedQuote
 
 __all__ = [
@@ -104,9 +105,13 @@ def _form(spans: Sequence[Span]) -> str:
     return defused(json.dumps(form, ensure_ascii=False))
 
 
-def _checked(span: Span, citations: Sequence[Citation]) -> CheckedSentence:
+def _checked(
+    span: Span, quotes: Quotes, packed: Sequence[Sequence[Piece]], said: Sequence[object]
+) -> CheckedSentence:
+    """Return a sentence with the quotes that were given for it, window by window."""
     place = {"answer_start": span.start, "answer_end": span.end}
-    proofs = [citation.model_copy(update=place) for citation in distinct(citations)]
+    found = distinct(chain.from_iterable(map(quotes.verified, said, packed)))
+    proofs = [citation.model_copy(update=place) for citation in found]
     return CheckedSentence(**span.model_dump(), supported=bool(proofs), citations=proofs)
 
 
@@ -130,20 +135,20 @@ class _GroundingCheck:
         if isinstance(value, GroundedAnswer):
             value = {"answer": value.answer, "documents": value.documents}
         given = read_input("GroundingCheck", GroundingCheckInput, value)
-        documents = [document for document in given.documents if isinstance(document, Document)]
+        documents = [read_document(document) for document in given.documents]
         spans = sentences(given.answer)
-        packed = windows(documents, budget_for(self.model, None)) if spans else []
+        packed = self._windows(documents) if spans else []
         text = f"{_form(spans)}\n\nQuestion: Which quotes prove each sentence?"
-        asked = [question(self.model, INSTRUCTIONS, text, window) for window in packed]
-        messages = yield AskAll(asked)
+        messages = yield AskAll(
+            [question(self.model, INSTRUCTIONS, text, window) for window in packed]
+        )
         quotes = Quotes(documents)
         numbers = [str(number) for number in range(1, len(spans) + 1)]
         replies = list(read_replies(messages, numbers))
-        checked = []
-        for number, span in zip(numbers, spans, strict=True):
-            said = [reply.members.get(number) for reply in replies]
-            proofs = map(quotes.verified, said, packed)
-            checked.append(_checked(span, [one for found in proofs for one in found]))
+        checked = [
+            _checked(span, quotes, packed, [reply.members.get(number) for reply in replies])
+            for number, span in zip(numbers, spans, strict=True)
+        ]
         report = _report(
             given.answer,
             checked,
@@ -153,6 +158,9 @@ class _GroundingCheck:
             usage=usage_of(messages),
         )
         yield AddableDict(dict(report))
+
+    def _windows(self, documents: Sequence[Document]) -> list[list[Piece]]:
+        return windows(documents, budget_for(self.model, None), counter_for(self.model))
 
 
 def create_grounding_check_chain(model: BaseChatModel | Model) -> Chain[GroundingReport]:

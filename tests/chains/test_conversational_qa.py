@@ -162,6 +162,17 @@ def test_an_unknown_way_to_condense_is_an_error(model: ChatAI21) -> None:
         create_conversational_qa_chain(model, retriever=RunnableLambda(search), condense=condense)
 
 
+async def test_the_options_of_the_grounded_chain_are_there() -> None:
+    options: dict[str, Any] = {"top_k": 1, "on_unverified": "keep", "prompt": "Be brief."}
+    chain, emulator = chain_that_rewrites(REWRITE, **options)
+
+    answer = await in_all_ways(chain, ASKED)
+
+    assert answer.documents == DOCUMENTS[:1]
+    assert answer.answer == "The museum opens at ten. [1]"
+    assert "\n\nBe brief.\n\n" in emulator.requests[-1].json["messages"][0]["content"]
+
+
 def test_wrong_input_is_an_error_in_the_chains_name() -> None:
     with pytest.raises(ConfigurationError, match="ConversationalQA: question is empty"):
         chain_that_rewrites("")[0].invoke(" ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from typing import Any
 
 import httpx
@@ -153,6 +154,19 @@ async def test_without_evidence_nothing_more_is_asked(http: dict[str, Any], repl
     assert (answer.answer, answer.status, answer.answerable) == ("No.", "not_found", False)
     assert answer.usage is not None
     assert all(is_for_evidence(request.json) for request in emulator.requests)
+
+
+def test_a_window_whose_reply_cannot_be_read_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def answer(messages: Any) -> AIMessage:
+        asked = messages[-1].text
+        return AIMessage(quoted(CLAUSE, answer="75 [1].") if CLAUSE in asked else "Nothing here.")
+
+    chain = create_grounded_qa_chain(RunnableLambda(answer), max_context_tokens=1_000)
+    result = chain.invoke({"question": QUESTION, "documents": [contract(12)]})
+
+    assert result.status == "answered"
+    (record,) = caplog.records
+    assert re.fullmatch(r"[2-9] of [3-9] windows: the reply was no JSON", record.getMessage())
 
 
 async def test_quotes_that_no_document_has_are_no_evidence_and_are_listed() -> None:

@@ -10,15 +10,18 @@ import httpx
 import pytest
 from langchain_core.chat_history import InMemoryChatMessageHistory
 from langchain_core.documents import Document
+from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
+from langchain_core.vectorstores import InMemoryVectorStore
 
 from ai21_chains import ChatAI21, GroundedAnswer, create_grounded_qa_chain
 from ai21_chains.answers import GroundedDict
 from ai21_chains.chains._grounding import INSTRUCTIONS, instructions
 from ai21_chains.emulator import Emulator, scripted
-from ai21_chains.errors import StructuredOutputError
+from ai21_chains.errors import ConfigurationError, StructuredOutputError
+from ai21_chains.retrievers import BM25Retriever, fuse_retrievers
 
 DOCUMENTS = [
     Document("Annual leave is 30 days.", metadata={"source": "handbook.md"}),
@@ -183,6 +186,175 @@ async def test_a_repair_does_not_depend_on_the_order_of_the_reply(make: Make) ->
     assert (await in_all_ways(chain)).status == "answered"
 
 
+async def test_a_wrong_quote_that_is_kept_is_marked_and_no_citation(make: Make) -> None:
+    first = said("It takes 95 minutes [2]. Leave is 30 days [1].", q1=LEAVE, q2=WRONG)
+    chain, emulator = make(first, on_unverified="keep")
+
+    answer = await in_all_ways(chain)
+
+    assert answer.answer == "It takes 95 minutes [unverified 1]. Leave is 30 days [1]."
+    assert [quote.quote for quote in answer.rejected] == [WRONG]
+    assert [citation.quote for citation in answer.citations] == [LEAVE]
+    assert (answer.status, answer.answerable, answer.support) == ("partly", True, 0.5)
+    assert [span.text for span in answer.unsupported_sentences] == [
+        "It takes 95 minutes [unverified 1]."
+    ]
+    assert answer.unsupported_numbers == ["95"]
+    assert len(emulator.requests) == 4
+    (block,) = answer.to_message().content_blocks
+    assert [note["cited_text"] for note in block["annotations"]] == [LEAVE]
+    assert answer.to_markdown().endswith(
+        "[^unverified-1]: Unverified: “Descaling takes 95 minutes.” (A number or its unit is not "
+        'the one in the source (the quote has "95" where the source has "25").)'
+    )
+
+
+async def test_a_sentence_with_a_kept_quote_beside_a_right_one_is_answered_partly(
+    make: Make,
+) -> None:
+    chain, _ = make(said("Both [1, 2].", q1=LEAVE, q2=WRONG), on_unverified="keep")
+
+    answer = await in_all_ways(chain)
+
+    assert (answer.answer, answer.status) == ("Both [1][unverified 1].", "partly")
+    assert answer.support == 1.0
+
+
+async def test_an_answer_of_kept_quotes_alone_is_unverified(make: Make) -> None:
+    chain, _ = make(said("It takes 95 minutes. [7]", q7=WRONG), on_unverified="keep")
+
+    answer = await in_all_ways(chain)
+
+    assert answer.answer == "It takes 95 minutes. [unverified 1]"
+    assert (answer.status, answer.answerable, answer.citations) == ("unverified", False, [])
+    assert len(answer.unsupported_sentences) == 1
+
+
+async def test_what_is_marked_as_unverified_streams_in_any_order(make: Make) -> None:
+    turned = json.dumps(dict(reversed(json.loads(FIRST).items())))
+    chain, _ = make(turned, on_unverified="keep")
+
+    answer = await in_all_ways(chain)
+
+    assert answer.answer == "Leave is 30 days [1]. It takes 95 minutes [unverified 1]."
+
+
+def test_a_model_does_not_mark_by_itself(make: Make) -> None:
+    chain, _ = make(said("Leave [unverified 1] is 30 days [1].", q1=LEAVE))
+
+    answer = chain.invoke(ASKED)
+
+    assert (answer.status, answer.rejected) == ("answered", [])
+
+
+# --- What a retriever finds ----------------------------------------------------------------------
+
+
+def page(start: int, text: str, **about: Any) -> Document:
+    return Document(text, metadata={"source": "handbook.md", "start_index": start, **about})
+
+
+def found(*documents: Any, **options: Any) -> list[Document]:
+    """Return what is read of what a retriever has found."""
+    emulator = Emulator(brain=scripted(said("", found=False)))
+    with httpx.Client(transport=emulator.transport()) as client:
+        model = ChatAI21(api_key="k", http_client=client)
+        search: Any = RunnableLambda(lambda query: list(documents))
+        chain = create_grounded_qa_chain(model, retriever=search, **options)
+        answer = chain.invoke("How long?")
+    sent = [document["content"] for document in emulator.requests[0].json["documents"]]
+    assert [document.page_content for document in answer.documents] == sent
+    return answer.documents
+
+
+def test_no_more_is_read_than_the_best_k_of_what_was_found() -> None:
+    texts = ["first", "second", "second", "third"]
+
+    assert [document.page_content for document in found(*texts, top_k=2)] == texts[:2]
+    assert len(found(*texts, top_k=9)) == len(found(*texts)) == 3
+
+
+RETRIEVERS: dict[str, Callable[[], Any]] = {
+    "BM25": lambda: BM25Retriever.from_documents(DOCUMENTS),
+    "vector store": lambda: InMemoryVectorStore.from_documents(
+        DOCUMENTS, DeterministicFakeEmbedding(size=8)
+    ).as_retriever(),
+    "fused": lambda: fuse_retrievers([BM25Retriever.from_documents(DOCUMENTS)]),
+    "function": lambda: RunnableLambda(lambda query: DOCUMENTS),
+    "strings": lambda: RunnableLambda(lambda query: [d.page_content for d in DOCUMENTS]),
+}
+
+
+@pytest.mark.parametrize("make_retriever", RETRIEVERS.values(), ids=RETRIEVERS)
+async def test_any_retriever_will_do(make: Make, make_retriever: Callable[[], Any]) -> None:
+    chain, _ = make(said("It takes 25 minutes [1].", q1=RIGHT), retriever=make_retriever())
+
+    answer = await in_all_ways(chain, "How long does descaling take?")
+
+    assert answer.search_query == "How long does descaling take?"
+    assert [citation.quote for citation in answer.citations] == [RIGHT]
+
+
+@pytest.mark.parametrize("nothing", [[], None, ["", " "]], ids=repr)
+async def test_where_nothing_is_found_the_model_is_not_asked(make: Make, nothing: Any) -> None:
+    chain, emulator = make(FIRST, retriever=RunnableLambda(lambda query: nothing))
+
+    answer = await in_all_ways(chain, "How long?")
+
+    assert (answer.status, answer.search_query) == ("no_documents", "How long?")
+    assert emulator.requests == []
+
+
+def test_documents_that_come_with_the_question_are_all_read(make: Make) -> None:
+    chain, _ = make(said("Leave [1].", q1=LEAVE), top_k=1)
+
+    assert chain.invoke(ASKED).documents == DOCUMENTS
+
+
+def test_chunks_that_overlap_or_touch_are_read_as_one() -> None:
+    first = page(20, "takes 25 min")
+    others = [page(26, "25 minutes."), page(6, "Des"), page(9, "caling"), page(17, "it takes")]
+
+    documents = found(first, "Other.", *others, page(20, "takes"))
+
+    assert documents == [
+        page(17, "it takes 25 minutes."),
+        Document("Other."),
+        page(6, "Descaling"),
+    ]
+
+
+APART = {
+    "a gap": (page(0, "One."), page(5, "Two.")),
+    "other words": (page(0, "One. Two."), page(5, "Six. Seven.")),
+    "another page": (page(0, "One.", page=1), page(4, "Two.", page=2)),
+    "another source": (page(0, "One."), page(4, "Two.", source="manual.md")),
+    "no source": (page(0, "One.", source=None), page(4, "Two.", source=None)),
+    "no place": (page(-1, "One."), page(3, "Two.")),
+    "an id of its own": (page(0, "One."), Document(**{**page(4, "Two.").model_dump(), "id": "b"})),
+}
+
+
+@pytest.mark.parametrize("documents", APART.values(), ids=APART)
+def test_what_may_not_belong_together_stays_apart(documents: tuple[Document, ...]) -> None:
+    assert found(*documents) == [*documents]
+
+
+def test_a_quote_across_two_chunks_is_cited_at_its_place_in_the_file() -> None:
+    reply = said("Leave is 30 days [1].", q1=LEAVE)
+    emulator = Emulator(brain=scripted(reply))
+    with httpx.Client(transport=emulator.transport()) as client:
+        search: Any = RunnableLambda(
+            lambda query: [page(106, "30 days."), page(90, "Annual leave is 30")]
+        )
+        chain = create_grounded_qa_chain(
+            ChatAI21(api_key="k", http_client=client), retriever=search
+        )
+        (citation,) = chain.invoke("How long?").citations
+
+    assert (citation.source_start, citation.source_end) == (90, 90 + len(LEAVE))
+
+
 # --- order ---------------------------------------------------------------------------------------
 
 
@@ -194,6 +366,38 @@ def test_the_order_is_that_of_the_keys_in_the_instructions(make: Make) -> None:
     assert told.index('"found":') < told.index('"answer":') < told.index('"citations":')
     assert sorted(told) == sorted(INSTRUCTIONS)
     assert instructions("evidence_first") == INSTRUCTIONS
+
+
+# --- prompt --------------------------------------------------------------------------------------
+
+
+def test_a_prompt_is_told_before_the_rule_that_documents_are_data(make: Make) -> None:
+    chain, emulator = make(said("Leave [1].", q1=LEAVE), prompt="Use three sentences at most.")
+    chain.invoke(ASKED)
+
+    told = emulator.requests[0].json["messages"][0]["content"]
+    rules, _, last = INSTRUCTIONS.rpartition("\n\n")
+    assert told == f"{rules}\n\nUse three sentences at most.\n\n{last}"
+
+
+# --- Refusals ------------------------------------------------------------------------------------
+
+REFUSED = {
+    "unknown rule": ({"on_unverified": "ignore"}, '"drop", "keep", "raise", "repair"; got'),
+    "unknown order": ({"order": "any"}, "order must be one of"),
+    "unknown place": ({"documents_in": "system"}, "documents_in must be one of"),
+    "unknown output": ({"output": "json"}, "output must be one of"),
+    "no documents": ({"top_k": 0}, "top_k must be a whole number from 1 on, got 0"),
+    "half a document": ({"top_k": 1.5}, "top_k must be a whole number"),
+    "yes": ({"top_k": True}, "top_k must be a whole number"),
+    "no text": ({"prompt": ["short"]}, "prompt must be a text that adds to the instructions"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED.values(), ids=REFUSED)
+def test_an_option_that_is_none_is_refused_at_once(options: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        create_grounded_qa_chain(ChatAI21(api_key="k"), **options)
 
 
 # --- output --------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -90,6 +92,28 @@ def test_the_request_has_the_text_and_three_kinds_of_metadata() -> None:
         },
         {"content": "No metadata.", "metadata": {}},
     ]
+
+
+SOURCES: dict[str, tuple[Any, str]] = {
+    "path": ("/home/ann/clients/acme/lease.pdf", "lease.pdf"),
+    "folder": ("docs/leases/", "leases"),
+    "Windows": (r"C:\Users\ann\lease.pdf", "lease.pdf"),
+    "Path": (PurePosixPath("/home/ann/lease.pdf"), "lease.pdf"),
+    "file address": ("file:///home/ann/lease.pdf", "lease.pdf"),
+    "address": ("https://ann:pw@x.org/a/b.html?key=1#top", "https://x.org/a/b.html"),
+    "name": ("Handbook, 2nd edition", "Handbook, 2nd edition"),
+    "number": (7, "7"),
+}
+
+
+@pytest.mark.parametrize(("source", "sent"), SOURCES.values(), ids=SOURCES)
+def test_of_a_source_the_model_sees_neither_folders_nor_keys(source: Any, sent: str) -> None:
+    document = Document("Text.", metadata={"source": source})
+
+    assert for_request([document])[0]["metadata"] == {"source": sent}
+    found = verify_quote("Text.", [document])
+    assert isinstance(found, Citation)
+    assert found.source == str(source)
 
 
 def test_no_document_can_end_itself_in_a_prompt() -> None:

@@ -267,8 +267,19 @@ def test_what_no_document_says_is_rejected_with_the_reason(quote: str, reason: s
 def test_of_two_quotes_under_one_id_the_first_has_the_mark() -> None:
     result = read(said("It [1].", [TIME, {**LEAVE, "id": 1}, TIME]))
 
-    assert [c.quote for c in result.citations] == [TIME["quote"], LEAVE["quote"], TIME["quote"]]
-    assert [c.answer_start for c in result.citations] == [0, None, None]
+    assert [c.quote for c in result.citations] == [TIME["quote"], LEAVE["quote"]]
+    assert [c.answer_start for c in result.citations] == [0, None]
+
+
+def test_a_passage_that_is_quoted_twice_has_one_number() -> None:
+    again = {"id": 2, "doc": 0, "quote": TIME["quote"].upper()}
+    text = said("Go [1][2]. So [2]. Leave [3] [2], [1].", [TIME, again, {**LEAVE, "id": 3}])
+
+    result = read(text)
+
+    assert result == read(*text)
+    assert result.answer == "Go [1]. So [1]. Leave [2] [1], [1]."
+    assert [(c.id, c.quote) for c in result.citations] == [(1, TIME["quote"]), (2, LEAVE["quote"])]
 
 
 def test_without_required_citations_an_unproved_answer_counts() -> None:

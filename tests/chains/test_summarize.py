@@ -331,13 +331,13 @@ def test_parts_that_all_got_none_are_no_summary() -> None:
 
 
 async def test_no_more_parts_are_asked_at_once_than_the_configuration_says() -> None:
-    chain, emulator = saying(first_sentence, max_context_tokens=600)
+    # A chain for each: where a window ends depends on what its model has learnt about tokens.
+    one, two, three = (saying(first_sentence, max_context_tokens=600) for _ in range(3))
 
-    summary = await chain.ainvoke(LONG, {"max_concurrency": 1})
+    summary = await one[0].ainvoke(LONG, {"max_concurrency": 1})
 
-    assert (await chain.ainvoke(LONG)) == summary
-    assert chain.invoke(LONG) == summary
-    assert len(emulator.requests) % 3 == 0
+    assert await two[0].ainvoke(LONG) == three[0].invoke(LONG) == summary
+    assert len(one[1].requests) == len(two[1].requests) == len(three[1].requests)
 
 
 # --- Other models --------------------------------------------------------------------------------

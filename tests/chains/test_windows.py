@@ -51,6 +51,19 @@ def test_any_text_is_divided(text: str) -> None:
     assert [*divide(text, 100, 10)][-1][1] == len(text)
 
 
+@given(st.lists(st.text(max_size=300), max_size=6), st.integers(PER_DOCUMENT + 5, 120))
+def test_every_character_of_every_document_is_in_a_window(texts: list[str], budget: int) -> None:
+    windows = pack([Document(text) for text in texts], budget, len)
+
+    pieces = [piece for window in windows for piece in window]
+    read = {(p.index, p.start + at) for p in pieces for at in range(len(p.document.page_content))}
+    assert read == {(index, at) for index, text in enumerate(texts) for at in range(len(text))}
+    for piece in pieces:
+        whole, part = texts[piece.index], piece.document.page_content
+        assert whole[piece.start : piece.start + len(part)] == part
+    assert all(sum(piece.tokens for piece in window) <= budget for window in windows)
+
+
 @given(st.text(min_size=1, max_size=400), st.integers(5, 60), st.integers(0, 4))
 def test_every_character_is_in_a_stretch_that_is_short_enough(
     text: str, length: int, overlap: int
