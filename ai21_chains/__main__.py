@@ -9,11 +9,12 @@ def main() -> None:
     """Run the command line (extra `cli`)."""
     try:
         from ai21_chains.cli import app
+
+        app(prog_name="ai21-chains")  # imports the command's module
     except ModuleNotFoundError as error:
-        if error.name not in {"rich", "typer"}:
+        if (error.name or "").partition(".")[0] not in {"rich", "typer"}:
             raise
         sys.exit('The command line needs an extra: pip install "ai21-chains[cli]"')
-    app(prog_name="ai21-chains")
 
 
 if __name__ == "__main__":

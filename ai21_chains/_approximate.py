@@ -5,17 +5,23 @@ Both stages are guarded: what the quote leaves out or changes must not alter the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from itertools import islice, pairwise
+from typing import NamedTuple
 
+from ai21_chains._elision import dropped_bound, dropped_negation, joins_sentences
 from ai21_chains._quotes import (
     MIN_LENGTH,
     Hit,
     Miss,
     Quote,
+    Reason,
     Source,
     cut_miss,
     cuts_word,
+    has_word,
+    is_whole,
     occurrences,
 )
 from ai21_chains._wording import (
@@ -23,7 +29,7 @@ from ai21_chains._wording import (
     Token,
     align,
     could_be_slip,
-    dropped_negation,
+    is_known,
     judge,
     tokenize,
 )
@@ -46,6 +52,11 @@ BUCKET = 32
 """Characters by which two pieces of one passage may be shifted."""
 MAX_FRAGMENT = 2
 """Letters of a rest of a word ("th", "o") that is no word, though it may stand in the source."""
+MIN_NAME, MIN_MENTIONS = 6, 3
+"""Letters of a name, and how often the source has it, for a misspelling to be recognized."""
+_DERIVED = re.compile(
+    r"(?:[st]ion|ment|[ae]nce|ity|ous|al|ing|ed|ly|[ai]ble|[ao]ry|ive|ness|ship|ture|dum)s?\Z"
+)
 
 
 def find_elided(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
@@ -105,14 +116,25 @@ def _judge_parts(source: Source, spans: list[tuple[int, int]]) -> Hit | Miss:
     start, end = source.normal.span(spans[0][0], spans[-1][1])
     if cuts_word(source.text, start) or cuts_word(source.text, end):
         return cut_miss(source.text, start, end)
-    for (_, left), (right, _) in pairwise(spans):
-        skipped = source.normal.text[left:right]
-        if dropped_negation(skipped):
-            detail = f'the ellipsis drops "{skipped.strip()}"'
-            return Miss(start, end, "altered_negation", detail, 1.0)
-        if not any(map(str.isalnum, skipped)) and any(sign in skipped for sign in "%$€£¥"):
-            return Miss(start, end, "altered_number", "the ellipsis drops a sign", 1.0)
+    for (_, left), (right, stop) in pairwise(spans):
+        normal = source.normal.text
+        reason = _elision_defect(normal[left:right], normal[right:stop])
+        if reason:
+            detail = f'the ellipsis drops "{normal[left:right].strip()}"'
+            return Miss(start, end, reason, detail, 1.0)
     return Hit(start, end, "elided")
+
+
+def _elision_defect(skipped: str, after: str) -> Reason | None:
+    """Return how the meaning changes without the skipped text, if it does."""
+    if dropped_negation(skipped, after):
+        return "altered_negation"
+    only_signs = not any(map(str.isalnum, skipped))
+    if dropped_bound(skipped, after) or (only_signs and any(sign in skipped for sign in "%$€£¥")):
+        return "altered_number"
+    if len(skipped) > MIN_SKIP and joins_sentences(skipped):
+        return "altered_word"
+    return None
 
 
 def find_fuzzy(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
@@ -120,8 +142,11 @@ def find_fuzzy(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
     if len(quote.tokens) < MIN_TOKENS:
         return
     found: dict[tuple[int, int], Hit | Miss] = {}
-    for token, at in _anchors(source.normal.text, quote):
-        finding = _compare(source, quote, token, at)
+    for anchor in _anchors(source.normal.text, quote):
+        finding = _compare(source, quote, anchor.token, anchor.at)
+        if isinstance(finding, Hit) and anchor.only:
+            yield finding
+            return
         if finding is not None:
             known = found.setdefault((finding.start, finding.end), finding)
             if isinstance(known, Miss):
@@ -129,28 +154,57 @@ def find_fuzzy(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
     yield from found.values()
 
 
-def _anchors(normal: str, quote: Quote) -> Iterator[tuple[int, int]]:
-    """Yield places to compare: a token of the quote, and where it stands in the source.
+class _Anchor(NamedTuple):
+    """A token of the quote, and where it and those after it may stand in the source."""
+
+    token: int
+    at: int
+    only: bool = False
+    """Whether they stand nowhere else, so that the quote does not either."""
+
+
+def _anchors(normal: str, quote: Quote) -> Iterator[_Anchor]:
+    """Yield places to compare.
 
     One slip spoils one of four pieces of the quote; the other three stand in the source as they
     are. Only when there are more slips are shorter pieces needed.
     """
     for size in (max(MIN_PIECE, -(-len(quote.tokens) // 4)), MIN_PIECE):
-        votes: dict[int, tuple[int, int, int]] = {}
-        pieces = range(0, len(quote.tokens), size)
-        for first in pieces[:: 1 + len(pieces) // MAX_PIECES]:
-            piece = quote.tokens[first : first + size]
-            start, end = piece[0].start, piece[-1].end
-            for at in islice(occurrences(normal, quote.normal[start:end]), MAX_ANCHORS):
+        votes: dict[int, tuple[int, _Anchor]] = {}
+        tried: set[int] = set()
+        for token, start, end in _pieces(quote, size):
+            places = _places(normal, quote.normal[start:end])
+            for at in places:
                 place = (at - start) // BUCKET
-                count = votes.get(place, (0, 0, 0))[0]
-                votes[place] = (count + len(piece), first, at)
-        best = sorted(votes.values(), reverse=True)[:MAX_CANDIDATES]
-        for count, first, at in best:
-            if count >= MIN_SHARE * len(quote.tokens):
-                yield first, at
-        if best and best[0][0] >= len(quote.tokens) / 2:
+                count = votes[place][0] if place in votes else 0
+                votes[place] = (count + size, _Anchor(token, at))
+            if len(places) == 1 and place not in tried:
+                tried.add(place)
+                yield _Anchor(token, places[0], only=True)
+        best = sorted(votes.items(), key=_count_votes, reverse=True)[:MAX_CANDIDATES]
+        for place, (count, anchor) in best:
+            if place not in tried and count >= MIN_SHARE * len(quote.tokens):
+                yield anchor
+        if best and _count_votes(best[0]) >= len(quote.tokens) / 2:
             return
+
+
+def _pieces(quote: Quote, size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield pieces of so many tokens: the first token, and the span in the normal form."""
+    pieces = range(0, len(quote.tokens), size)
+    for first in pieces[:: 1 + len(pieces) // MAX_PIECES]:
+        piece = quote.tokens[first : first + size]
+        yield first, piece[0].start, piece[-1].end
+
+
+def _places(normal: str, piece: str) -> list[int]:
+    """Return where a piece stands in the source, not as a part of longer words."""
+    places = islice(occurrences(normal, piece), MAX_ANCHORS)
+    return [at for at in places if is_whole(normal, at, at + len(piece))]
+
+
+def _count_votes(item: tuple[int, tuple[int, _Anchor]]) -> int:
+    return item[1][0]
 
 
 def _compare(source: Source, quote: Quote, first: int, at: int) -> Hit | Miss | None:
@@ -192,12 +246,31 @@ def _slip_test(source: Source, start: int, end: int) -> Callable[[str, Token], b
     capitals = sum(map(str.isupper, passage)) > sum(map(str.islower, passage))
 
     def is_slip(word: str, token: Token) -> bool:
-        original = source.text[slice(*normal.span(token.start, token.end))]
-        # Abbreviations that are one letter apart are other things: LLC and LLP, USDT and USDC.
-        if original.isupper() and not capitals and len(original) <= MAX_ABBREVIATION:
+        if not could_be_slip(word, token.text):
             return False
         # A word that the source itself uses was hardly mistyped: it was put for another.
-        fragment = len(word) <= MAX_FRAGMENT
-        return could_be_slip(word, token.text) and (fragment or not source.uses(word))
+        if len(word) > MAX_FRAGMENT and has_word(normal.text, word):
+            return False
+        original = source.text[slice(*normal.span(token.start, token.end))]
+        plain = capitals or original == original.lower()
+        return plain or not _is_name(source, original, word)
 
     return is_slip
+
+
+def _is_name(source: Source, original: str, word: str) -> bool:
+    """Return whether a word that has capitals is a name of which `word` may be another one.
+
+    Abbreviations one letter apart are other things (LLC and LLP), and so are most names (Smith and
+    Smyth): but not a long one that the source often mentions.
+    """
+    name = original.lower()
+    if is_known(name) or _DERIVED.search(name) or has_word(source.text, name):
+        return False
+    if original.isupper():
+        return len(original) <= MAX_ABBREVIATION
+    if len(name) < MIN_NAME:
+        return True
+    if sorted(word) == sorted(name):  # two letters have changed places
+        return False
+    return name[0] not in word[:2] or not has_word(source.normal.text, name, MIN_MENTIONS)

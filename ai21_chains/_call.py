@@ -6,115 +6,143 @@ to try again, and what to say of a failure is the same for blocking and for asyn
 
 from __future__ import annotations
 
-import logging
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
-from typing import TypeAlias
+from typing import Any, Generic, Protocol, TypedDict, TypeVar
 
 import httpx
 
 from ai21_chains import _protocol, _retry
 from ai21_chains._version import __version__
-from ai21_chains._wire import ChatRequest, Completion
 from ai21_chains.errors import (
     APIConnectionError,
     APIError,
     APIStatusError,
     APITimeoutError,
-    BadRequestError,
     ConfigurationError,
     MissingExtraError,
     ResponseFormatError,
     StreamInterruptedError,
-    UnprocessableEntityError,
 )
-
-logger = logging.getLogger("ai21_chains")
 
 DEFAULT_TIMEOUT = httpx.Timeout(300.0, connect=10.0)
 """AI21's own SDK waits 300 s too; a host that does not answer at all is noticed sooner."""
 
 _HTTPX_TIMEOUT = httpx.Timeout(5.0)
+_BEFORE_SENDING = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+"""What httpx raises while there is no connection: the server has seen nothing of the request."""
+
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _USER_AGENT = f"ai21-chains/{__version__} python/{platform.python_version()}"
 
 
-class Call:
+class Settings(TypedDict):
+    """What all requests of a client have in common."""
+
+    key: str
+    headers: Mapping[str, str]
+    timeout: float | httpx.Timeout | None
+    max_retries: int
+
+
+_Answer = TypeVar("_Answer")
+_AnswerRead = TypeVar("_AnswerRead", covariant=True)
+
+
+class Reader(Protocol[_AnswerRead]):
+    """Reads the body of an answer."""
+
+    started: bool
+    finished: bool
+
+    def feed(self, chunk: bytes) -> Iterator[_AnswerRead]: ...
+    def close(self) -> Iterator[_AnswerRead]: ...
+
+
+class Call(Generic[_Answer]):
     """One request, from the first try to the last."""
 
     def __init__(
         self,
-        base_url: str,
-        body: ChatRequest,
+        method: str,
+        url: str,
+        sent: Mapping[str, Any],
+        read: Callable[[bytes, str], _Answer],
         *,
-        key: str,
-        headers: Mapping[str, str],
-        timeout: float | httpx.Timeout | None,
-        max_retries: int,
+        settings: Settings,
+        accept: str = "application/json",
+        idempotent: bool = True,
+        model: str = "",
     ) -> None:
-        """Encode the request.
+        """Make ready what does not change from one try to the next.
 
         Args:
-            base_url: Address of the API.
-            body: The request.
-            key: The API key, or "" if the headers have it.
-            headers: Further headers; they replace ours of the same name.
-            timeout: Seconds; None for `DEFAULT_TIMEOUT`.
-            max_retries: Extra tries after a failed one.
+            method: The HTTP method.
+            url: Where the request goes.
+            sent: What httpx is to make the query and the body from.
+            read: Makes the answer from its body and the request's method and URL.
+            settings: Key, headers, timeout and retries.
+            accept: Which kinds of answer are wanted.
+            idempotent: Whether doing it twice does no harm.
+            model: The model that is asked, for error messages.
 
         Raises:
             ConfigurationError: The request cannot be sent.
         """
-        self.url = base_url.rstrip("/") + _protocol.CHAT_PATH
+        self.url = url
         """Where the request goes."""
-        self._where = f"POST {self.url}"
-        self._streaming = bool(body.get("stream"))
-        self._body = body
-        self._content = _protocol.encode(body)
-        self._headers = _headers(headers, key)
-        self._accepts = any(name.lower() == "accept" for name in headers)
-        self._timeout = timeout
-        self._max_retries = max_retries
+        self._method = method
+        self._where = f"{method} {url}"
+        self._sent = sent
+        self._read = read
+        self._idempotent = idempotent
+        self._model = model
+        content_type = {"Content-Type": "application/json"} if "content" in sent else {}
+        ours = {"Accept": accept, **content_type}
+        self._headers = _headers(ours, settings["headers"], settings["key"])
+        self._timeout = settings["timeout"]
+        self._max_retries = settings["max_retries"]
         self._failures = 0
         self._response: httpx.Response | None = None
-        self._reader: _Reader | None = None
+        self._reader: Reader[_Answer] | None = None
 
     def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         """Build the request for the next try."""
         self._response = self._reader = None
-        accept = "text/event-stream" if "stream" in self._body else "application/json"
         return http.build_request(
-            "POST",
+            self._method,
             _parsed(self.url),
-            content=self._content,
-            headers=self._headers if self._accepts else {"Accept": accept, **self._headers},
+            headers=self._headers,
             timeout=_timeout(http) if self._timeout is None else self._timeout,
+            **self._sent,
         )
 
     def receive(self, response: httpx.Response) -> None:
         """Take the head of an answer."""
         self._response = response
-        if not response.is_success:
+        if response.is_success:
+            self._reader = self._answer_reader()
+        else:
             self._reader = _FailureReader(self, response)
-        elif not self._streaming:
-            self._reader = _WholeReader(self._where, as_event=False)
 
-    def feed(self, chunk: bytes) -> Iterator[Completion]:
+    def _answer_reader(self) -> Reader[_Answer] | None:
+        return WholeReader(self._read, self._where)
+
+    def feed(self, chunk: bytes) -> Iterator[_Answer]:
         """Yield what a piece of an answer's body completes."""
-        if self._reader is None:
-            # Neither the request nor the content type says for sure what this is.
-            whole = chunk.lstrip()[:1] in (b"{", b"[", b"<")
-            self._reader = (
-                _WholeReader(self._where, as_event=True)
-                if whole
-                else _protocol.StreamReader(self._where)
-            )
+        assert self._reader is not None
         return self._reader.feed(chunk)
 
-    def close(self) -> Iterator[Completion]:
+    def close(self) -> Iterator[_Answer]:
         """Yield what the end of an answer's body completes."""
         yield from self.feed(b"")
         assert self._reader is not None
@@ -131,26 +159,16 @@ class Call:
         Raises:
             APIError: The error itself, when there is to be no next try.
         """
-        if self._give_up_streaming(error):
-            return 0.0
         self._failures += 1
         started = self._reader is not None and self._reader.started
-        if started or self._failures > self._max_retries or not _retry.should_retry(error):
+        if started or not _retry.should_retry(error):
+            raise error
+        if not (self._idempotent or _retry.surely_not_done(error)):
+            error.args = (f"{error}. The server may have done it: look before you repeat it",)
+            raise error
+        if self._failures > self._max_retries:
             raise error
         return _retry.delay(error, self._failures)
-
-    def _give_up_streaming(self, error: APIError) -> bool:
-        # AI21's documentation says that tools cannot be streamed, its schema that they can.
-        refused = isinstance(error, BadRequestError | UnprocessableEntityError)
-        if not (refused and "tools" in self._body and "stream" in self._body):
-            return False
-        if "stream" not in error.detail.lower():
-            return False
-        logger.warning("%s does not stream tools; asking without streaming", self.url)
-        self._body = self._body.copy()
-        del self._body["stream"]
-        self._content = _protocol.encode(self._body)
-        return True
 
     @cached_property
     def _secret(self) -> re.Pattern[str]:
@@ -187,9 +205,8 @@ class Call:
         headers.pop("content-encoding", None)
         body = self._without_key(body.decode("utf-8", "replace")).encode()
         status = response.status_code
-        model = self._body.get("model", "")
-        error = _protocol.error_from_response(self._where, status, headers, body, model)
-        request = httpx.Request("POST", self.url)
+        error = _protocol.error_from_response(self._where, status, headers, body, self._model)
+        request = httpx.Request(self._method, self.url)
         error.response = httpx.Response(status, headers=headers, content=body, request=request)
         return error
 
@@ -199,37 +216,41 @@ class Call:
     def _interruption(self, error: httpx.HTTPError) -> APIError:
         words = _protocol.quote(self._without_key(str(error))) or type(error).__name__
         if isinstance(error, httpx.TimeoutException):
-            return APITimeoutError(
+            late = APITimeoutError(
                 f"{self._where} timed out ({_what_timed_out(error)}). Raise timeout, or try again"
             )
+            late.was_sent = not isinstance(error, _BEFORE_SENDING)
+            return late
         if isinstance(error, httpx.DecodingError):
             return StreamInterruptedError(f"{self._where} sent a damaged answer: {words}")
         if self._reader is not None and self._reader.started:
             return StreamInterruptedError(
                 f"The stream from {self._where} broke off: {words}. The answer is incomplete"
             )
-        return APIConnectionError(
+        broken = APIConnectionError(
             f"{self._where} failed: {words}. Check base_url, the network and any proxy"
         )
+        broken.was_sent = not isinstance(error, _BEFORE_SENDING)
+        return broken
 
 
-class _WholeReader:
-    """Reads an answer that is not a stream, even where one was asked for."""
+class WholeReader(Generic[_Answer]):
+    """Reads an answer that is not a stream."""
 
-    def __init__(self, where: str, as_event: bool) -> None:
+    def __init__(self, read: Callable[[bytes, str], _Answer], where: str) -> None:
         self.started = self.finished = False
+        self._read = read
         self._where = where
-        self._as_event = as_event
         self._body: list[bytes] = []
 
-    def feed(self, chunk: bytes) -> Iterator[Completion]:
+    def feed(self, chunk: bytes) -> Iterator[_Answer]:
         self._body.append(chunk)
         return iter(())
 
-    def close(self) -> Iterator[Completion]:
-        completion = _protocol.read_completion(b"".join(self._body), self._where)
+    def close(self) -> Iterator[_Answer]:
+        answer = self._read(b"".join(self._body), self._where)
         self.started = self.finished = True
-        yield _protocol.as_event(completion) if self._as_event else completion
+        yield answer
 
 
 class _FailureReader:
@@ -237,26 +258,23 @@ class _FailureReader:
 
     LONGEST_BODY = 1_000_000
 
-    def __init__(self, call: Call, response: httpx.Response) -> None:
+    def __init__(self, call: Call[Any], response: httpx.Response) -> None:
         self.started = self.finished = False
         self._call = call
         self._response = response
         self._body = b""
 
-    def feed(self, chunk: bytes) -> Iterator[Completion]:
+    def feed(self, chunk: bytes) -> Iterator[Any]:
         self._body += chunk
         if len(self._body) > self.LONGEST_BODY:
             raise self.error()
         return iter(())
 
-    def close(self) -> Iterator[Completion]:
+    def close(self) -> Iterator[Any]:
         raise self.error()
 
     def error(self) -> APIStatusError:
         return self._call.status_error(self._response, self._body)
-
-
-_Reader: TypeAlias = _protocol.StreamReader | _WholeReader | _FailureReader
 
 
 def merge_headers(*given: Mapping[str, str] | None) -> dict[str, str]:
@@ -269,15 +287,11 @@ def merge_headers(*given: Mapping[str, str] | None) -> dict[str, str]:
 _parsed = lru_cache(maxsize=64)(httpx.URL)
 
 
-def _headers(given: Mapping[str, str], key: str) -> dict[str, str]:
+def _headers(ours: Mapping[str, str], given: Mapping[str, str], key: str) -> dict[str, str]:
     for name, text in given.items():
         if not (_HEADER_NAME.fullmatch(name) and text.isascii() and text.isprintable()):
             raise ConfigurationError(f"The header {name!r} holds characters that none may hold")
-    ours = {
-        "Content-Type": "application/json",
-        "User-Agent": _USER_AGENT,
-        "Authorization": f"Bearer {key}",
-    }
+    ours = {**ours, "User-Agent": _USER_AGENT, "Authorization": f"Bearer {key}"}
     return merge_headers(ours, given)
 
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from langchain_core.language_models import BaseLanguageModel
 from langchain_core.utils import secret_from_env
-from pydantic import ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ai21_chains import _options
+from ai21_chains._tokens import TokenEstimate
 from ai21_chains._version import __version__
 from ai21_chains.client import (
+    ADDRESSES,
     STUDIO,
     AI21Client,
     AsyncHTTPClient,
@@ -22,27 +32,16 @@ from ai21_chains.client import (
 )
 from ai21_chains.errors import ConfigurationError
 
-ADDRESSES = ("AI21_API_HOST", "AI21_API_BASE", "AI21_API_URL")
-"""Environment variables for `base_url`: those of AI21's SDK, LiteLLM and langchain-ai21."""
-
-TRANSPORT = frozenset(
-    {
-        "api_key",
-        "base_url",
-        "timeout",
-        "max_retries",
-        "default_headers",
-        "extra_headers",
-        "proxy",
-        "http_client",
-        "http_async_client",
-    }
-)
-"""Options that decide how a request travels, not what is asked. Traces and caches ignore them."""
-
 
 class AI21Component(BaseLanguageModel[Any]):
-    """Mixed into LangChain's classes: the settings that decide how a request travels."""
+    """Mixed into LangChain's classes: the settings that decide how a request travels.
+
+    A class repeats `model_config = AI21Component.model_config`: of two base classes' settings
+    pydantic takes those of the second.
+    """
+
+    _call_options: ClassVar[type[_options.TransportOptions]] = _options.TransportOptions
+    """What can be set for a single call: a `TypedDict` that adds to `TransportOptions`."""
 
     api_key: _options.Key | None = Field(
         default_factory=secret_from_env("AI21_API_KEY", default=None)
@@ -79,6 +78,8 @@ class AI21Component(BaseLanguageModel[Any]):
     model_config = ConfigDict(
         arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True
     )
+
+    _tokens: TokenEstimate = PrivateAttr(default_factory=TokenEstimate)
 
     if not TYPE_CHECKING:  # type checkers read the fields
 
@@ -120,19 +121,46 @@ class AI21Component(BaseLanguageModel[Any]):
         """Say that the object can be dumped and loaded, without its key."""
         return True
 
-    def _asked(self, given: Mapping[str, Any]) -> _options.CallOptions:
+    def _asked(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options of a call: its own, then those of the constructor."""
-        own = {name: value for name, value in vars(self).items() if name in _OPTIONS}
+        names = self._call_options.__annotations__
+        own = {name: value for name, value in vars(self).items() if name in names}
         if given:
-            own |= _options.check_call(_options.canonical(given), type(self).__name__)
-        return cast(_options.CallOptions, own)
+            own |= self._check_options(given)
+        return own
+
+    def _check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        return _options.check_call(options, type(self).__name__, self._call_options)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option after checking it, as the constructor does."""
-        if name in _OPTIONS:
-            checked: Mapping[str, Any] = _options.check_call({name: value}, type(self).__name__)
-            value = checked[name]
+        if name in self._call_options.__annotations__:
+            value = self._check_options({name: value})[name]
         super().__setattr__(name, value)
+
+    # --- Tokens ------------------------------------------------------------------------------
+
+    def get_num_tokens(self, text: str) -> int:
+        """Estimate the number of tokens in a text, without a network.
+
+        The estimate follows what the API reports. `custom_get_token_ids` makes it exact.
+        """
+        if self.custom_get_token_ids is not None:
+            return len(self.custom_get_token_ids(text))
+        return self._tokens.text(text)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return the token ids of a text.
+
+        Raises:
+            ConfigurationError: There is no `custom_get_token_ids`: Jamba's tokenizer is not public.
+        """
+        if self.custom_get_token_ids is None:
+            raise ConfigurationError(
+                "Jamba's tokenizer is not public: pass custom_get_token_ids=…, or count with "
+                "get_num_tokens, which estimates"
+            )
+        return self.custom_get_token_ids(text)
 
     # --- Copies ------------------------------------------------------------------------------
 
@@ -161,11 +189,10 @@ class AI21Component(BaseLanguageModel[Any]):
         return super().__getstate__()
 
 
-_OPTIONS = _options.CallOptions.__annotations__.keys()
 _SHARED = ("api_key", "http_client", "http_async_client", "rate_limiter", "cache", "callbacks")
 
 
-def client_for(asked: _options.CallOptions) -> AI21Client:
+def client_for(asked: Mapping[str, Any]) -> AI21Client:
     """Return the client that sends a request with these options."""
     return AI21Client(
         base_url=asked["base_url"],

@@ -277,7 +277,7 @@ class ChunkReader:
             if extras := _extras(delta):
                 more["additional_kwargs"] = extras
             if calls:
-                more["tool_call_chunks"] = [self._piece(call) for call in calls]
+                more["tool_call_chunks"] = [self.piece(call) for call in calls]
             if content or more:
                 return ChatGenerationChunk(
                     message=AIMessageChunk(
@@ -302,7 +302,8 @@ class ChunkReader:
             )
         )
 
-    def _piece(self, delta: _wire.ToolCallDelta) -> ToolCallChunk:
+    def piece(self, delta: _wire.ToolCallDelta) -> ToolCallChunk:
+        """Return a piece of a tool call; its id and its name are in one piece of each call."""
         given = delta.get("index") or 0
         call_id = _identity(delta)
         function = delta.get("function") or {}

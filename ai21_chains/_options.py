@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -27,7 +28,13 @@ from typing_extensions import TypedDict
 from ai21_chains.client import APIKey, AsyncHTTPClient, HTTPClient, Timeout
 from ai21_chains.errors import ConfigurationError
 
-ALIASES = {"model_name": "model", "api_host": "base_url", "api_base": "base_url"}
+ALIASES = {
+    "model_name": "model",
+    "api_host": "base_url",
+    "api_base": "base_url",
+    "num_results": "n",
+    "stop_sequences": "stop",
+}
 """Names that other AI21 clients use, and ours."""
 
 _SECRETS = frozenset({"api_key", "proxy", "base_url", "default_headers", "extra_headers"})
@@ -92,12 +99,30 @@ Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False), _Number]
 Key: TypeAlias = Annotated[APIKey, BeforeValidator(_as_secret)]
 
 
-class CallOptions(TypedDict, total=False):
-    """What can be set for a single call; each has the meaning that it has in the constructor."""
+class TransportOptions(TypedDict, total=False):
+    """What can be set for a single call of any component: how the request travels."""
 
     __pydantic_config__ = ConfigDict(  # type: ignore[misc]
         extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
     )
+
+    api_key: Key | None
+    base_url: BaseURL
+    timeout: Seconds | None
+    max_retries: Retries
+    default_headers: Mapping[str, str] | None
+    extra_headers: Mapping[str, str] | None
+    proxy: str | None
+    http_client: HTTPClient | None
+    http_async_client: AsyncHTTPClient | None
+
+
+TRANSPORT = frozenset(TransportOptions.__annotations__)
+"""Options that decide how a request travels, not what is asked. Traces and caches ignore them."""
+
+
+class CallOptions(TransportOptions, total=False):
+    """What can be set for a single call; each has the meaning that it has in the constructor."""
 
     model: Model
     temperature: Temperature | None
@@ -115,35 +140,29 @@ class CallOptions(TypedDict, total=False):
     model_kwargs: dict[str, Any]
     # Read by LangChain, which passes them on all the same.
     stream: bool
-    # How the request travels.
-    api_key: Key | None
-    base_url: BaseURL
-    timeout: Seconds | None
-    max_retries: Retries
-    default_headers: Mapping[str, str] | None
-    extra_headers: Mapping[str, str] | None
-    proxy: str | None
-    http_client: HTTPClient | None
-    http_async_client: AsyncHTTPClient | None
 
 
-_CALL_OPTIONS = TypeAdapter(CallOptions)
-
-
-def check_call(options: Mapping[str, Any], owner: str) -> CallOptions:
+def check_call(options: Mapping[str, Any], owner: str, kind: Any = CallOptions) -> dict[str, Any]:
     """Check the options of one call.
 
     Args:
         options: What the caller gave, by name.
         owner: The class that was called, for the error message.
+        kind: The options that it knows: a `TypedDict`.
 
     Raises:
         ConfigurationError: A value is out of range or of the wrong type, or a name is unknown.
     """
     try:
-        return _CALL_OPTIONS.validate_python(canonical(options))
+        return dict(_adapter(kind).validate_python(canonical(options)))
     except ValidationError as error:
-        raise explain(error, owner, CallOptions.__annotations__) from None
+        raise explain(error, owner, kind.__annotations__) from None
+
+
+# Made once, and only for what is used.
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def canonical(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,6 +184,8 @@ def explain(error: ValidationError, owner: str, known: Collection[str]) -> Confi
     """Say in one line what is wrong, without repeating what may be a secret."""
     first = error.errors(include_url=False, include_context=False)[0]
     name = str(first["loc"][0]) if first["loc"] else "arguments"
+    if first["type"] == "extra_forbidden" and len(first["loc"]) > 1:
+        return ConfigurationError(f"{owner}: {name} has no field {first['loc'][-1]!r}")
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, [*known, *ALIASES], n=1)
         advice = (

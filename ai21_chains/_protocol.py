@@ -11,13 +11,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from pydantic_core import from_json
 
 from ai21_chains._catalog import RETIRED
 from ai21_chains._retry import retry_after
-from ai21_chains._wire import ChatRequest, Choice, Completion, JSONObject
+from ai21_chains._wire import Choice, Completion, JSONObject
 from ai21_chains.errors import (
     APIStatusError,
     AuthenticationError,
@@ -70,7 +70,7 @@ _LONGEST_QUOTE = 300
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def encode(body: ChatRequest) -> bytes:
+def encode(body: object) -> bytes:
     """Return the request body as JSON.
 
     Raises:
@@ -223,6 +223,19 @@ def read_completion(body: bytes, where: str) -> Completion:
     return cast(Completion, payload)
 
 
+def read_json(body: bytes, where: str) -> Any:
+    """Read an answer of any other endpoint: whatever JSON it is, or None for no body.
+
+    Args:
+        body: The answer's body.
+        where: Method and URL of the request, for error messages.
+
+    Raises:
+        ResponseFormatError: The body is not JSON.
+    """
+    return _read(body, where) if body.strip() else None
+
+
 def read_event(data: bytes, where: str) -> Completion | None:
     """Read one event of a streamed answer.
 
@@ -288,7 +301,7 @@ def error_from_response(
     request_id = next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
     wait = retry_after(headers)
     facts = [f"{_phrase(status)} from {where}: {words.rstrip('.')}"]
-    facts.append(_retired_hint(model, detail) or kind.hint)
+    facts.append(_retired_hint(model, where, status, detail) or kind.hint)
     if wait is not None:
         facts.append(f"The server asks to wait {wait:g} s")
     if request_id:
@@ -331,11 +344,15 @@ def quote(words: str) -> str:
     return line if len(line) <= _LONGEST_QUOTE else line[:_LONGEST_QUOTE] + "…"
 
 
-def _read_object(body: bytes, where: str) -> JSONObject:
+def _read(body: bytes, where: str) -> Any:
     try:
-        payload = from_json(body)
+        return from_json(body)
     except ValueError:
-        payload = _read_leniently(body, where)
+        return _read_leniently(body, where)
+
+
+def _read_object(body: bytes, where: str) -> JSONObject:
+    payload = _read(body, where)
     if not isinstance(payload, dict):
         raise _not_ai21s(f"a JSON object was expected, not {_kind(payload)}", body, where)
     return payload
@@ -412,9 +429,11 @@ def _text(body: bytes) -> str:
     return body.decode("utf-8-sig", "replace")
 
 
-def _retired_hint(model: str, detail: str) -> str:
+def _retired_hint(model: str, where: str, status: int, detail: str) -> str:
     retired = RETIRED.get(model)
-    if retired is None or "not supported" not in detail:
+    # With Jurassic-2 the endpoints that had its name in their path have gone.
+    gone = status == 404 and f"/{model}/" in where
+    if retired is None or not (gone or "not supported" in detail):
         return ""
     return f"AI21 retired {model} on {retired.on}; use {retired.successor}"
 

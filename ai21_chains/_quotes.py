@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Literal
 
-from ai21_chains._normalize import NormalText, fold_char, normalize
+from ai21_chains._normalize import NormalText, fold_char, normalize, points
 from ai21_chains._wording import Token, count_english, looks_english, tokenize
 
 Match = Literal["exact", "normalized", "elided", "fuzzy"]
@@ -36,7 +36,9 @@ SAMPLE = 10_000
 PUNCTUATION = " .,;:!?\"')]"
 _ELLIPSIS = re.compile(r"[\[(<{]\s*(?:\.(?:\s?\.){2,}|omitted|snip)\s*[\])>}]|\.(?:\s?\.){2,}")
 _OUTER = " \t\r\n\v\f\"'“”„‟«»‘’‚‹›`"
-_CONTEXT = 16
+_CONTEXT, _SEAM = 16, 4
+# A cut between a word and a space.
+_PLAIN = re.compile("[a-zA-Z0-9] \x1f[!-~]|.?[a-zA-Z0-9]\x1f ", re.DOTALL)
 # Scripts that are written without spaces between words.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -49,6 +51,8 @@ _INSIDE = re.compile(
     r"[^\W_]['’‐‑-]?\x1f['’‐‑-]?[^\W_]"  # word|word, can|'t, non-|exclusive
     r"|\d[.,:/–]?\x1f[.,:/–]?\d"  # 1,|000  3|.5  10–|15
     r"|[$€£¥]\x1f\d|(?:^|[\s(])[-−+]\x1f\d|\d\x1f[%‰°]"
+    r"|[$€£¥][\[(]?\x1f[\[(]?[*•_…]"  # the signs of a number that is blacked out
+    r"|[*•_][\])…]{0,3}\x1f[\])…]{0,3}[%‰]"
 )
 _LINE_HYPHEN = re.compile(r"(?<=[^\W\d_])[-\xad\x02\ufffe]\s*\n\s*\Z")
 _LINE_HYPHEN_NEXT = re.compile(r"\A[-\xad\x02\ufffe]\s*\n\s*(?=[^\W\d_])")
@@ -92,15 +96,6 @@ class Source:
         middle = len(self.normal.text) // 2
         return looks_english(self.normal.text[max(0, middle - SAMPLE) : middle + SAMPLE])
 
-    def uses(self, word: str) -> bool:
-        """Return whether the normal form has `word` as a whole word."""
-        text = self.normal.text
-        return any(
-            not text[at - 1 : at].isalpha()
-            and not text[at + len(word) : at + len(word) + 1].isalpha()
-            for at in occurrences(text, word)
-        )
-
 
 @dataclass(frozen=True)
 class Quote:
@@ -124,6 +119,11 @@ class Quote:
         parts = _ELLIPSIS.split(self.normal)
         kept = [part.strip(PUNCTUATION) for part in parts]
         return [part for part in kept if part] if len(parts) > 1 else []
+
+    @cached_property
+    def points(self) -> str:
+        """The vowel points of Hebrew and Arabic. A source without them does not have the quote."""
+        return points(self.text)
 
     @cached_property
     def tokens(self) -> list[Token]:
@@ -164,8 +164,16 @@ def find_exact(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
 def find_normalized(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
     """Find the quote in normal form, then without its closing punctuation."""
     normal = source.normal
-    for needle in dict.fromkeys((quote.normal, quote.normal.rstrip(PUNCTUATION))):
-        spans = (normal.span(at, at + len(needle)) for at in occurrences(normal.text, needle))
+    bare = quote.normal.rstrip(PUNCTUATION)
+    first = normal.text.find(bare)
+    if first < 0:
+        return
+    for needle in dict.fromkeys((quote.normal, bare)):
+        spans = (
+            normal.span(at, at + len(needle)) for at in occurrences(normal.text, needle, first)
+        )
+        if quote.points:
+            spans = (span for span in spans if points(source.text[slice(*span)]) == quote.points)
         findings = _findings(source.text, spans, "normalized")
         if findings:
             yield from findings
@@ -196,8 +204,19 @@ def _findings(text: str, spans: Iterable[tuple[int, int]], match: Match) -> Sequ
     return [cut_miss(text, *first)]
 
 
-def occurrences(text: str, needle: str) -> Iterator[int]:
-    at = text.find(needle) if needle else -1
+def is_whole(text: str, start: int, end: int) -> bool:
+    """Return whether no letter stands right before or after `text[start:end]`."""
+    return not text[max(0, start - 1) : start].isalpha() and not text[end : end + 1].isalpha()
+
+
+def has_word(text: str, word: str, times: int = 1) -> bool:
+    """Return whether `word` stands in the text as a whole word, so many times at least."""
+    places = (at for at in occurrences(text, word) if is_whole(text, at, at + len(word)))
+    return sum(1 for _ in islice(places, times)) == times
+
+
+def occurrences(text: str, needle: str, start: int = 0) -> Iterator[int]:
+    at = text.find(needle, start) if needle else -1
     while at >= 0:
         yield at
         at = text.find(needle, at + len(needle))
@@ -220,28 +239,26 @@ def cuts_word(text: str, at: int) -> bool:
     >>> cuts_word("150 days", 1), cuts_word("unlawful", 2), cuts_word("the end", 3)
     (True, True, False)
     """
-    before, after = text[max(0, at - 1) : at], text[at : at + 1]
-    if (before + after).isascii():
-        # Nearly all cuts are plain ones; the rest of this function is 20 times slower.
-        if before.isalnum() and after.isalnum():
-            return True
-        if (before == " " and text[at - 2 : at - 1].isalnum()) or (
-            after == " " and before.isalnum()
-        ):
-            return False
     left, right = text[max(0, at - _CONTEXT) : at], text[at : at + _CONTEXT]
-    if not left or not right:
+    # Nearly all cuts are plain ones; a look at the characters around is 20 times slower.
+    if not left or not right or _PLAIN.fullmatch(left[-2:] + "\x1f" + right[0]):
         return False
-    if right[0] == "\u200d" or left[-1] == "\u200d" or unicodedata.category(right[0])[0] == "M":
-        return True
+    return _cuts_cluster(left[-1], right[0]) or _cuts_visible(left, right)
+
+
+def _cuts_cluster(before: str, after: str) -> bool:
+    """Return whether two characters are one to the eye: a letter and its accent, an emoji."""
+    return "\u200d" in (before, after) or unicodedata.category(after)[0] == "M"
+
+
+def _cuts_visible(left: str, right: str) -> bool:
+    """Return whether a word or number goes on, were there neither line ends nor hidden signs."""
     if right[0].islower():
         left = _LINE_HYPHEN.sub("", left)
     right = _LINE_HYPHEN_NEXT.sub("", right)
-    left, right = _visible(left)[-2:], _visible(right)[:2]
-    seam = f"{left}\x1f{right}"
-    if _UNSPACED.search(left[-1:] + right[:1]):
-        return bool(_INSIDE_UNSPACED.search(seam))
-    return bool(_INSIDE.search(seam))
+    left, right = _visible(left)[-_SEAM:], _visible(right)[:_SEAM]
+    inside = _INSIDE_UNSPACED if _UNSPACED.search(left[-1:] + right[:1]) else _INSIDE
+    return bool(inside.search(f"{left}\x1f{right}"))
 
 
 def _visible(text: str) -> str:

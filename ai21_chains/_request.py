@@ -30,22 +30,47 @@ def build(messages: Sequence[BaseMessage], options: CallOptions) -> ChatRequest:
     Raises:
         ConfigurationError: The messages or options cannot be sent to AI21.
     """
-    wire = to_wire(messages)
-    body: ChatRequest = {"model": options["model"], "messages": wire}
+    return compose(to_wire(messages), options, format_tools(options.get("tools") or ()))
+
+
+def compose(
+    messages: list[Message], options: CallOptions, tools: Sequence[JSONObject]
+) -> ChatRequest:
+    """Build the body from messages and tools that have the API's form already.
+
+    Args:
+        messages: The conversation; not empty.
+        options: All else that was set; its `tools` are not read.
+        tools: The tools.
+
+    Raises:
+        ConfigurationError: The options cannot be sent to AI21.
+    """
+    body: ChatRequest = {"model": options["model"], "messages": messages}
     plain = {name: options.get(name) for name in _PLAIN}
     body.update({name: value for name, value in plain.items() if value not in (None, [])})  # type: ignore[typeddict-item]
     if documents := options.get("documents"):
         body["documents"] = documents_to_wire(documents)
     instructions = [
-        *_put_tools(body, options),
+        *_put_tools(body, options, tools),
         *_put_response_format(body, options.get("response_format")),
     ]
     if instructions:
-        body["messages"] = _instructed(wire, instructions)
+        body["messages"] = _instructed(messages, instructions)
     _put_model_kwargs(body, options.get("model_kwargs") or {})
     if body.get("n", 1) > 1 and body.get("temperature") == 0:
         raise ConfigurationError("n above 1 needs a temperature above 0: AI21 refuses it otherwise")
     return body
+
+
+def refuse_choices(body: ChatRequest) -> None:
+    """Refuse to stream more than one answer.
+
+    Raises:
+        ConfigurationError: The body asks for that.
+    """
+    if body.get("n", 1) > 1:
+        raise ConfigurationError("n above 1 does not go with streaming: AI21 refuses it")
 
 
 def format_tools(tools: Iterable[Any], strict: bool | None = None) -> list[JSONObject]:
@@ -94,8 +119,7 @@ def format_tool_choice(choice: object, tools: Sequence[JSONObject]) -> str | JSO
     return {"type": "function", "function": {"name": choice}}
 
 
-def _put_tools(body: ChatRequest, options: CallOptions) -> list[str]:
-    tools = format_tools(options.get("tools") or ())
+def _put_tools(body: ChatRequest, options: CallOptions, tools: Sequence[JSONObject]) -> list[str]:
     choice = format_tool_choice(options.get("tool_choice"), tools) if tools else "none"
     if choice == "none":
         return []
@@ -103,7 +127,7 @@ def _put_tools(body: ChatRequest, options: CallOptions) -> list[str]:
         body["tool_choice"] = choice
     if options.get("parallel_tool_calls") is not None:
         body["parallel_tool_calls"] = bool(options["parallel_tool_calls"])
-    body["tools"] = tools
+    body["tools"] = list(tools)
     if isinstance(choice, dict):
         name = choice["function"]["name"]
         body["tools"] = [tool for tool in tools if tool["function"]["name"] == name]

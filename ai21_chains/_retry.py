@@ -43,6 +43,18 @@ def should_retry(error: APIError) -> bool:
     return isinstance(error, APIConnectionError)
 
 
+def surely_not_done(error: APIError) -> bool:
+    """Whether the server has not even begun to do what it was asked to.
+
+    Args:
+        error: What went wrong.
+    """
+    if isinstance(error, APIConnectionError):
+        return not error.was_sent
+    refused = error.status_code == 503 and error.retry_after is not None
+    return error.status_code == 429 or refused
+
+
 def delay(error: APIError, attempt: int, *, jitter: Callable[[], float] = random.random) -> float:
     """Seconds to wait before the next try.
 

@@ -88,7 +88,7 @@ class StructuredOutputParser(BaseTransformOutputParser[Any]):
     def _value(self, message: AIMessage, *, partial: bool = False) -> Any:
         if self.tool_name is None:
             try:
-                return _read_json(message.text, partial=partial)
+                return read_json(message.text, partial=partial)
             except (ValueError, RecursionError):
                 raise self._problem("is not JSON", message) from None
         for call in message.tool_calls:
@@ -155,7 +155,7 @@ def _first_problem(error: ValueError) -> str:
 _FENCE = re.compile(r"```(?:json)?", re.IGNORECASE)
 
 
-def _read_json(text: str, *, partial: bool) -> Any:
+def read_json(text: str, *, partial: bool = False) -> Any:
     """Read the first JSON value of a text, whatever prose or code fence is around it."""
     fence = _FENCE.search(text)
     if fence and not text.lstrip().startswith(("{", "[")):

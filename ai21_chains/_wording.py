@@ -12,10 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from ai21_chains._vocabulary import is_word
+
 Alteration = Literal["altered_number", "altered_negation", "altered_word"]
 
 _TOKEN = re.compile(
-    r"[^\W\d_]+(?:'[^\W\d_]+)*"  # words, with apostrophes inside
+    r"(?<!\w)\([a-z]\)"  # labels of clauses
+    r"|[^\W\d_]+(?:'[^\W\d_]+)*"  # words, with apostrophes inside
     r"|\d+(?:[.,:/]\d+)*"  # numbers, amounts, dates, times
     r"|[%$&]|[+=<>](?=\s?\d)|(?<![\w.])-(?=\d)"  # signs that carry meaning
     r"|\*{3,}|(?<=\[)\*+(?=\])"  # what was blacked out
@@ -61,8 +64,8 @@ _MEANINGFUL = _words(
     obligee promisor promisee transferor transferee consignor consignee indemnitor indemnitee
     franchisor franchisee insurer insured buyer seller purchaser vendor supplier customer client
     provider contractor subcontractor owner tenant landlord borrower lender debtor creditor
-    company party parties affiliate affiliates distributor manufacturer investor issuer
-    recipient"""
+    company party parties affiliate distributor manufacturer investor issuer
+    recipient consultant agent operator partner principal guarantor shareholder subsidiary"""
 )
 _COMMON = _words(
     """hereof thereof hall losing tile title deferred referred
@@ -75,11 +78,13 @@ _COMMON = _words(
     work word cost loss lost last list less lease least ease rate rates right rights form firm
     film file files filed filled"""
 )
-_KNOWN = _NUMBERS | _UNITS | _NEGATIONS | _MEANINGFUL | _COMMON
+_PROTECTED = _NUMBERS | _UNITS | _NEGATIONS | _MEANINGFUL
+_KNOWN = _PROTECTED | _COMMON
+_ROMAN = re.compile(r"(?=.)(?:x{0,3})(?:ix|iv|v?i{0,3})")
 # Words that the quote may have added, and that it may have dropped; never "and", "or" and "any".
 _ADDED = _words("the a an of that")
-_DROPPED = _ADDED | _words("to in on at for by as with")
-_SHORT = _COMMON | _DROPPED | {"and", "any", "or", "all"}
+_DROPPED = _ADDED | _words("to in on at for as with")
+_SHORT = _COMMON | _DROPPED | {"and", "any", "or", "all", "by"}
 _ENGLISH = re.compile(
     r"\b(?:the|of|and|to|or|shall|by|for|with|this|that|any|be|which|such|from|is|are|as|will|have|"
     r"has|its|it|their|each|between|been|not|if|you|your|we|our)\b"
@@ -88,10 +93,24 @@ _MIN_ENGLISH = 0.12
 """Share of these words above which a passage looks English; most English text has over 0.3."""
 _MAX_FOREIGN = 0.05
 _MIN_LETTERS = 4
+_MIN_PROTECTED = 5
+"""Letters of a number or negation that is recognized when it is misspelt."""
+_ALIKE = frozenset(
+    word
+    for words, least in ((_NUMBERS | _UNITS | _NEGATIONS, 5), (_MEANINGFUL, 6))
+    for word in words
+    if len(word) >= least
+)
+"""Words for which a misspelling must leave no doubt."""
 MAX_ABBREVIATION = 6
 """Letters of a word in capitals that may be an abbreviation."""
 _MAX_GAP = 4
 """Words in a row that may differ before two passages are held to be different ones."""
+_GAPS = sorted(
+    ((a, b) for a in range(_MAX_GAP + 1) for b in range(_MAX_GAP + 1) if a or b),
+    key=lambda gap: (sum(gap), abs(gap[0] - gap[1])),
+)
+"""How many words of the quote and of the source may be skipped, the likeliest first."""
 
 
 class Token(NamedTuple):
@@ -163,25 +182,31 @@ def _resync(
 ) -> tuple[int, int] | None:
     """Return how many tokens of both to skip until they agree again, as few as possible."""
     rest = len(quote) - at
-    for total in range(1, 2 * _MAX_GAP + 1):
-        for skip in sorted(range(total + 1), key=lambda count: abs(total - 2 * count)):
-            other = total - skip
-            if max(skip, other) > _MAX_GAP or skip >= rest or there + other > len(source):
-                continue
-            agreed = quote[at + skip : at + skip + 2]
-            found = source[there + other : there + other + len(agreed)]
-            if [token.text for token in agreed] == [token.text for token in found]:
-                return skip, other
-    if rest > _MAX_GAP:
-        return None
-    # Nothing of the quote is left to agree on: the same letters spaced otherwise, else as many
-    # words. Either text may be reversed here.
-    ours = quote[at:]
-    for other in range(min(rest + 2, len(source) - there) + 1):
-        theirs = source[there : there + other]
-        if _joined(ours) == _joined(theirs) or _joined(ours[::-1]) == _joined(theirs[::-1]):
-            return rest, other
-    return rest, min(rest, len(source) - there)
+    for skip, other in _GAPS:
+        if skip < rest and _agree(quote, at + skip, source, there + other):
+            return skip, other
+    return None if rest > _MAX_GAP else (rest, _count_last(quote[at:], source[there:]))
+
+
+def _agree(quote: Sequence[Token], at: int, source: Sequence[Token], there: int) -> bool:
+    """Return whether the next two tokens, or the last one of the quote, are the same."""
+    ours, theirs = quote[at : at + 2], source[there : there + 2]
+    return len(ours) <= len(theirs) and all(
+        a.text == b.text for a, b in zip(ours, theirs, strict=False)
+    )
+
+
+def _count_last(quote: Sequence[Token], source: Sequence[Token]) -> int:
+    """Return how many tokens of the source the last ones of the quote stand for.
+
+    Nothing is left to agree on: the same letters spaced otherwise, else as many words. Either text
+    may be reversed here.
+    """
+    for count in range(min(len(quote) + 2, len(source)) + 1):
+        found = source[:count]
+        if _joined(quote) == _joined(found) or _joined(quote[::-1]) == _joined(found[::-1]):
+            return count
+    return min(len(quote), len(source))
 
 
 def looks_english(normal: str) -> bool:
@@ -211,6 +236,7 @@ def judge(
         english: Whether words may differ at all: the word lists know no other language.
         is_slip: Tells whether a word can be a misspelling of a word of the source.
     """
+    differences = [d for d in differences if not (english and _is_misspelt(d, is_slip))]
     ours = [token.text for difference in differences for token in difference.quote]
     theirs = [token.text for difference in differences for token in difference.source]
     detail = f'the quote has "{" ".join(ours)}" where the source has "{" ".join(theirs)}"'
@@ -219,25 +245,40 @@ def judge(
     if _multiset(ours, _is_negation) != _multiset(theirs, _is_negation):
         return "altered_negation", detail
     for difference in differences:
-        if not _harmless(difference, english, is_slip):
+        if not (_is_spacing(difference) or (english and _is_light(difference))):
             changed = {token.text for token in (*difference.quote, *difference.source)}
             return "altered_number" if changed & _UNITS else "altered_word", detail
+    if _moved(differences):
+        return "altered_word", detail
     return None
 
 
-def _harmless(difference: Difference, english: bool, is_slip: Callable[[str, Token], bool]) -> bool:
+def _is_misspelt(difference: Difference, is_slip: Callable[[str, Token], bool]) -> bool:
     ours, theirs = difference.quote, difference.source
-    if _joined(ours) == _joined(theirs):
-        return not any(_is_number(token.text) for token in (*ours, *theirs))
-    if not english:
-        return False
-    if not (ours and theirs):
-        allowed = _ADDED if ours else _DROPPED
-        words = {token.text for token in (*ours, *theirs)}
-        return words <= allowed and not difference.beside_number
     return len(ours) == len(theirs) and all(
         a.text == b.text or is_slip(a.text, b) for a, b in zip(ours, theirs, strict=True)
     )
+
+
+def _is_spacing(difference: Difference) -> bool:
+    tokens = (*difference.quote, *difference.source)
+    same = _joined(difference.quote) == _joined(difference.source)
+    return same and not any(_is_number(token.text) for token in tokens)
+
+
+def _is_light(difference: Difference) -> bool:
+    """Return whether nothing but light words was added, or dropped."""
+    if (difference.quote and difference.source) or difference.beside_number:
+        return False
+    return {token.text for token in difference.quote} <= _ADDED and {
+        token.text for token in difference.source
+    } <= _DROPPED
+
+
+def _moved(differences: Sequence[Difference]) -> bool:
+    """Return whether a word was dropped in one place and added in another."""
+    added = {token.text for d in differences if not d.source for token in d.quote}
+    return any(token.text in added for d in differences if not d.quote for token in d.source)
 
 
 def could_be_slip(word: str, source: str) -> bool:
@@ -248,13 +289,35 @@ def could_be_slip(word: str, source: str) -> bool:
     """
     if word.endswith("'s") and source.endswith("'s"):
         word, source = word[:-2], source[:-2]
-    if word in _KNOWN or _is_number(source) or _is_negation(source):
+    if not _one_edit(word, source) or not word.replace("'", "").isalpha():
         return False
-    if not word.replace("'", "").isalpha():
+    if is_known(word) or word.removesuffix("s") in _PROTECTED:
         return False
-    if len(source) < _MIN_LETTERS and source not in _SHORT:
+    return _can_be_misspelt(source) and not (
+        _is_inflection(word, source) or _is_ambiguous(word, source)
+    )
+
+
+def is_known(word: str) -> bool:
+    """Return whether a word is an English one that the lists have."""
+    return word in _KNOWN or is_word(word)
+
+
+def _can_be_misspelt(word: str) -> bool:
+    """Return whether one letter less or another one leaves the word recognizable."""
+    if not word[0].isalpha() or _ROMAN.fullmatch(word):
         return False
-    return _one_edit(word, source) and not _is_inflection(word, source)
+    if _is_number(word) or _is_negation(word):
+        return len(word) >= _MIN_PROTECTED
+    return len(word) >= _MIN_LETTERS or (len(word) > 1 and word in _SHORT)
+
+
+def _is_ambiguous(word: str, source: str) -> bool:
+    """Return whether a misspelt word that carries meaning may be another one: "licenso"."""
+    return source in _ALIKE and any(_one_edit(word, other) for other in _ALIKE - {source})
+
+
+_TWIN_ENDINGS = ({"le", "ly"}, {"ed", "ee"})
 
 
 def _is_inflection(word: str, source: str) -> bool:
@@ -262,9 +325,12 @@ def _is_inflection(word: str, source: str) -> bool:
 
     A last letter that is missing makes a word of few words: only plurals and past tenses.
     """
-    if word[:-1] in (source, source[:-1]) and word[-1] != source[-1]:
-        return word[-1] in "sdrny" and (word[:-1] == source or source[-1] in "sdrny")
-    return word == source[:-1] and source[-1] in "sd" and not source.endswith("ss")
+    if word[:-1] == source:
+        return word[-1] in "sdrny"
+    if word == source[:-1]:
+        return source.endswith(("s", "ed")) and not source.endswith(("ss", "ies", "is"))
+    verbs = word[-2:-1] == "e" and word[-1] in "sdrn" and source[-1] in "sdrn"
+    return (verbs and word[:-1] == source[:-1]) or {word[-2:], source[-2:]} in _TWIN_ENDINGS
 
 
 def _one_edit(a: str, b: str) -> bool:
@@ -300,50 +366,3 @@ def _multiset(words: Sequence[str], kind: Callable[[str], bool]) -> Counter[str]
 
 def _joined(tokens: Sequence[Token]) -> str:
     return "".join(token.text for token in tokens)
-
-
-_IDIOMS = re.compile(
-    r"\bwithout limit(?:ation|ing)\b|\bnot limited to\b|\bwhether or not\b|\bnot only\b"
-    r"|\bno(?:t|) (?:later|less|more|fewer|earlier|greater|sooner) than\b|\bnot exceed(?:ing)?\b"
-    r"|\bno\.(?=\W*\d)"
-)
-_PARENTHESES = re.compile(r"\([^()]*\)")
-_SENTENCE_END = re.compile(r"[.;:?!](?=\s|\Z)")
-_DENIAL = re.compile(r"\b(?:not|no|never|nor|neither|none|nothing|nobody|cannot)\b|n't\b")
-_EXCEPTION = re.compile(r"\b(?:without|unless|except|excluding|other than)\b")
-_COORDINATION = re.compile(r"\b(?:or|nor|and|otherwise)\W*\Z")
-_NEAR = 4
-_ADVERBIAL = 6
-
-
-def dropped_negation(skipped: str) -> str | None:
-    """Return the negation that must not be elided, because the rest would then say the opposite.
-
-    That is one close to what is left ("may [not] terminate", "neither party shall [...]"), one in
-    a list that goes on after the ellipsis ("shall not sell, lease or [...]"), and an adverbial
-    between commas ("may, under no circumstances, [...]"). A negation that is skipped together with
-    what it negates may be elided: in a bracket, in a sentence or clause of its own.
-
-    Args:
-        skipped: The skipped text in normal form.
-
-    >>> dropped_negation("not"), dropped_negation("a fee (not a fine) and the")
-    ('not', None)
-    """
-    bare = _PARENTHESES.sub(" ", _IDIOMS.sub(" ", skipped))
-    head, tail = _SENTENCE_END.split(bare)[0], _SENTENCE_END.split(bare)[-1]
-    for part in {head: None, tail: None}:
-        for found in _DENIAL.finditer(part):
-            before, after = len(part[: found.start()].split()), len(part[found.end() :].split())
-            if (part is head and before < _NEAR) or (
-                part is tail and (after < _NEAR or _COORDINATION.search(tail))
-            ):
-                return found[0]
-        for clause in part.split(",")[1:-1]:
-            denial = _DENIAL.search(clause)
-            if denial and len(clause.split()) <= _ADVERBIAL:
-                return denial[0]
-    exception = _EXCEPTION.search(tail)
-    if exception and len(tail[exception.end() :].split()) < _NEAR - 1:
-        return exception[0]
-    return None

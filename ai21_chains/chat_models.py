@@ -18,24 +18,26 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
-from pydantic import BaseModel, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from ai21_chains import _content_blocks as _content_blocks  # registers the translator
 from ai21_chains import _options, _request
 from ai21_chains._catalog import CONTEXT_TOKENS, LIVE, OUTPUT_TOKENS
-from ai21_chains._component import ADDRESSES as ADDRESSES
-from ai21_chains._component import TRANSPORT, AI21Component, client_for
+from ai21_chains._component import AI21Component, client_for
+from ai21_chains._jurassic import chat_client
 from ai21_chains._messages import PROVIDER, ChunkReader, generations
-from ai21_chains._request import build, format_tool_choice, format_tools
+from ai21_chains._options import TRANSPORT, CallOptions
+from ai21_chains._request import build, format_tool_choice, format_tools, refuse_choices
 from ai21_chains._structured import StructuredOutputParser
-from ai21_chains._tokens import TokenEstimate, count_request
+from ai21_chains._tokens import count_request
 from ai21_chains._wire import ChatRequest, Completion
-from ai21_chains.client import AI21Client
+from ai21_chains.client import ADDRESSES as ADDRESSES
+from ai21_chains.client import ChatClient
 from ai21_chains.errors import ConfigurationError
 
 
 class _Call(NamedTuple):
-    client: AI21Client
+    client: ChatClient
     body: ChatRequest
 
 
@@ -95,10 +97,8 @@ class ChatAI21(AI21Component, BaseChatModel):
     streaming: bool = False
     """Whether `invoke` streams, too."""
 
-    # Of two base classes' settings pydantic takes those of the second.
     model_config = AI21Component.model_config
-
-    _tokens: TokenEstimate = PrivateAttr(default_factory=TokenEstimate)
+    _call_options = CallOptions
 
     @model_validator(mode="after")
     def _check_profile_keys(self) -> ChatAI21:
@@ -166,28 +166,6 @@ class ChatAI21(AI21Component, BaseChatModel):
 
     # --- Tokens ------------------------------------------------------------------------------
 
-    def get_num_tokens(self, text: str) -> int:
-        """Estimate the number of tokens in a text, without a network.
-
-        The estimate follows what the API reports. `custom_get_token_ids` makes it exact.
-        """
-        if self.custom_get_token_ids is not None:
-            return len(self.custom_get_token_ids(text))
-        return self._tokens.text(text)
-
-    def get_token_ids(self, text: str) -> list[int]:
-        """Return the token ids of a text.
-
-        Raises:
-            ConfigurationError: There is no `custom_get_token_ids`: Jamba's tokenizer is not public.
-        """
-        if self.custom_get_token_ids is None:
-            raise ConfigurationError(
-                "Jamba's tokenizer is not public: pass custom_get_token_ids=…, or count with "
-                "get_num_tokens, which estimates"
-            )
-        return self.custom_get_token_ids(text)
-
     def get_num_tokens_from_messages(
         self,
         messages: list[BaseMessage],
@@ -226,7 +204,7 @@ class ChatAI21(AI21Component, BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         call = self._call(messages, stop, kwargs)
-        _refuse_choices(call.body)
+        refuse_choices(call.body)
         reader = ChunkReader(call.body["model"])
         with closing(call.client.stream(call.body)) as events:
             for event in events:
@@ -245,7 +223,7 @@ class ChatAI21(AI21Component, BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         call = self._call(messages, stop, kwargs)
-        _refuse_choices(call.body)
+        refuse_choices(call.body)
         reader = ChunkReader(call.body["model"])
         async with aclosing(call.client.astream(call.body)) as events:
             async for event in events:
@@ -260,8 +238,8 @@ class ChatAI21(AI21Component, BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None, options: Mapping[str, Any]
     ) -> _Call:
         given = options if stop is None else {**options, "stop": stop}
-        asked = self._asked(given)
-        return _Call(client_for(asked), build(messages, asked))
+        asked = cast(CallOptions, self._asked(given))
+        return _Call(chat_client(client_for(asked), asked["model"]), build(messages, asked))
 
     def _result(self, body: ChatRequest, completion: Completion) -> ChatResult:
         made = generations(completion, body["model"])
@@ -385,8 +363,3 @@ def _check_method(method: str, schema: object, strict: bool | None, tools: objec
         problem = "tools needs method='json_schema'"
     if problem:
         raise ConfigurationError(f"with_structured_output: {problem}")
-
-
-def _refuse_choices(body: ChatRequest) -> None:
-    if body.get("n", 1) > 1:
-        raise ConfigurationError("n above 1 does not go with streaming: AI21 refuses it")

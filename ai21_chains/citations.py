@@ -257,7 +257,9 @@ def _stages(quote: Quote) -> Iterator[Stage]:
     if quote.defect != "empty":
         yield find_exact
     if not quote.defect:
-        yield from (find_normalized, find_elided, find_fuzzy)
+        yield find_normalized
+    if not (quote.defect or quote.points):
+        yield from (find_elided, find_fuzzy)
 
 
 def _findings(

@@ -1,8 +1,9 @@
 """The HTTP client for AI21's API: the only module of the client side that does input and output.
 
-Everything that can be decided without a connection is decided in `_call`; here the bytes are sent
-and fetched, once with blocking calls and once with `await`. Apart from `_call` and `_pool`, which
-serve this module alone, no other one imports httpx: another HTTP library is a change in the three.
+Everything that can be decided without a connection is decided in `_call`, and of what kind a
+request is in `_chat_call` and `_endpoint`; here the bytes are sent and fetched, once with blocking
+calls and once with `await`. Apart from `_call` and `_pool`, which serve this module alone, no other
+one imports httpx: another HTTP library is a change in the three.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from collections.abc import (
 )
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import httpx
 from pydantic import SecretStr
+from typing_extensions import Unpack
 
 from ai21_chains import _pool
-from ai21_chains._call import Call, merge_headers
+from ai21_chains._call import Call, Settings, merge_headers
+from ai21_chains._chat_call import ChatCall
+from ai21_chains._endpoint import File, RequestOptions, endpoint_call, path
 from ai21_chains._wire import ChatRequest, Completion
 from ai21_chains.errors import (
     APIError,
@@ -35,23 +39,48 @@ from ai21_chains.errors import (
 )
 
 __all__ = [
+    "ADDRESSES",
     "STUDIO",
     "AI21Client",
     "APIKey",
     "AsyncHTTPClient",
+    "ChatClient",
+    "File",
     "HTTPClient",
+    "RequestOptions",
     "Timeout",
     "merge_headers",
+    "path",
 ]
 
 Timeout: TypeAlias = httpx.Timeout
 HTTPClient: TypeAlias = httpx.Client
 AsyncHTTPClient: TypeAlias = httpx.AsyncClient
+_Answer = TypeVar("_Answer")
 _Given = TypeVar("_Given", httpx.Client, httpx.AsyncClient)
 APIKey: TypeAlias = str | SecretStr | Callable[[], str] | Callable[[], Awaitable[str]]
 
 STUDIO = "https://api.ai21.com/studio/v1"
 """Base URL of AI21 Studio."""
+
+ADDRESSES = ("AI21_API_HOST", "AI21_API_BASE", "AI21_API_URL")
+"""Environment variables for the base URL: those of AI21's SDK, LiteLLM and langchain-ai21."""
+
+
+class ChatClient(Protocol):
+    """What sends chat requests, in whichever protocol."""
+
+    def complete(self, body: ChatRequest) -> Completion:
+        """Send a request and return the whole answer."""
+
+    async def acomplete(self, body: ChatRequest) -> Completion:
+        """Async form of `complete`."""
+
+    def stream(self, body: ChatRequest) -> Generator[Completion, None, None]:
+        """Send a request and yield the events of the answer as they arrive."""
+
+    def astream(self, body: ChatRequest) -> AsyncGenerator[Completion, None]:
+        """Async form of `stream`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +122,12 @@ class AI21Client:
             ConfigurationError: The request cannot be sent; nothing was.
             APIError: No usable answer came back, after `max_retries` further tries where they help.
         """
-        with closing(self._exchange(self._call(body, self._key()))) as answers:
+        with closing(self._exchange(self._chat(body, self._key()))) as answers:
             return next(answers)
 
     async def acomplete(self, body: ChatRequest) -> Completion:
         """Async form of `complete`."""
-        async with aclosing(self._aexchange(self._call(body, await self._akey()))) as answers:
+        async with aclosing(self._aexchange(self._chat(body, await self._akey()))) as answers:
             return await anext(answers)
 
     def stream(self, body: ChatRequest) -> Generator[Completion, None, None]:
@@ -112,16 +141,41 @@ class AI21Client:
             APIError: No usable answer came back.
             StreamInterruptedError: The answer broke off.
         """
-        return self._exchange(self._call({**body, "stream": True}, self._key()))
+        return self._exchange(self._chat({**body, "stream": True}, self._key()))
 
     async def astream(self, body: ChatRequest) -> AsyncGenerator[Completion, None]:
         """Async form of `stream`."""
-        call = self._call({**body, "stream": True}, await self._akey())
+        call = self._chat({**body, "stream": True}, await self._akey())
         async with aclosing(self._aexchange(call)) as events:
             async for event in events:
                 yield event
 
-    def _exchange(self, call: Call) -> Generator[Completion, None, None]:
+    def request(self, method: str, path: str, **options: Unpack[RequestOptions]) -> Any:
+        """Send a request to any endpoint but chat, and return the decoded JSON of the answer.
+
+        Args:
+            method: The HTTP method, in capitals.
+            path: The path below `base_url`, from the slash on; see `path`.
+            **options: What the request carries; see `RequestOptions`.
+
+        Returns:
+            Whatever JSON the answer is, None for an empty one, or bytes with `as_bytes`.
+
+        Raises:
+            ConfigurationError: The request cannot be sent; nothing was.
+            APIError: No usable answer came back, after `max_retries` further tries where they help
+                and do no harm.
+        """
+        with closing(self._exchange(self._call(method, path, options, self._key()))) as answers:
+            return next(answers)
+
+    async def arequest(self, method: str, path: str, **options: Unpack[RequestOptions]) -> Any:
+        """Async form of `request`."""
+        call = self._call(method, path, options, await self._akey())
+        async with aclosing(self._aexchange(call)) as answers:
+            return await anext(answers)
+
+    def _exchange(self, call: Call[_Answer]) -> Generator[_Answer, None, None]:
         http = self._usable(self.http_client) or _pool.client(call.url, self.proxy)
         while True:
             try:
@@ -142,7 +196,7 @@ class AI21Client:
                 pause = call.pause_after(error)
             self.sleep(pause)
 
-    async def _aexchange(self, call: Call) -> AsyncGenerator[Completion, None]:
+    async def _aexchange(self, call: Call[_Answer]) -> AsyncGenerator[_Answer, None]:
         http = self._usable(self.http_async_client)
         http = http or await _pool.async_client(call.url, self.proxy)
         while True:
@@ -174,14 +228,15 @@ class AI21Client:
             )
         return given
 
-    def _call(self, body: ChatRequest, key: str) -> Call:
-        return Call(
-            self.base_url,
-            body,
-            key=key,
-            headers=self.headers,
-            timeout=self.timeout,
-            max_retries=self.max_retries,
+    def _chat(self, body: ChatRequest, key: str) -> ChatCall:
+        return ChatCall(self.base_url, body, self._settings(key))
+
+    def _call(self, method: str, path: str, options: RequestOptions, key: str) -> Call[Any]:
+        return endpoint_call(self.base_url, method, path, options, self._settings(key))
+
+    def _settings(self, key: str) -> Settings:
+        return Settings(
+            key=key, headers=self.headers, timeout=self.timeout, max_retries=self.max_retries
         )
 
     def _key(self) -> str:

@@ -16,6 +16,7 @@ fallback and summarisation middleware know what to do with it)::
         │   ├── APITimeoutError     … in time                            [ModelTimeoutError]
         │   └── StreamInterruptedError  a stream stopped before its end
         ├── ResponseFormatError     the answer is not in AI21's format       [ModelAPIError]
+        ├── RunFailedError          a Maestro run has ended without a result    [ModelError]
         └── APIStatusError          the server answered with an error status    [ModelError]
             ├── BadRequestError             400 and other 4xx     [ModelInvalidRequestError]
             ├── AuthenticationError         401                   [ModelAuthenticationError]
@@ -71,6 +72,7 @@ __all__ = [
     "RateLimitError",
     "RequestTimeoutError",
     "ResponseFormatError",
+    "RunFailedError",
     "StreamInterruptedError",
     "StructuredOutputError",
     "UnprocessableEntityError",
@@ -136,7 +138,10 @@ class APIError(AI21Error):
         body: The decoded error body: parsed JSON where it is JSON, else text.
         detail: The server's own words.
         retry_after: Seconds that the server asks to wait before the next try, or None.
+        run_id: The Maestro run that it happened to, once there is one.
     """
+
+    run_id: str | None = None
 
     def __init__(
         self,
@@ -160,7 +165,13 @@ class APIError(AI21Error):
 
 
 class APIConnectionError(APIError, ModelConnectionError):
-    """The server could not be reached, or the connection broke before an answer arrived."""
+    """The server could not be reached, or the connection broke before an answer arrived.
+
+    Attributes:
+        was_sent: Whether the server may have got the request, and done what it asks for.
+    """
+
+    was_sent: bool = True
 
 
 class APITimeoutError(APIConnectionError, ModelTimeoutError):
@@ -175,6 +186,10 @@ class ResponseFormatError(APIError, ModelAPIError):
     """The server answered 200 with something that is not an AI21 answer."""
 
     is_retryable = False
+
+
+class RunFailedError(APIError, ModelError):
+    """A Maestro run has failed, or waits for an action (`requires_action`); `body` has the run."""
 
 
 class APIStatusError(APIError, ModelError):

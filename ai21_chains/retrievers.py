@@ -258,9 +258,12 @@ _INDIAN = "\u0900-\u0963\u0971-\u0dff"
 _RARE = re.compile(f"[{_SIGNS}{_INDIAN}]")
 _RARE_WORD = re.compile(rf"[{_SIGNS}]|(?:[^\W{_SIGNS}]|[{_INDIAN}])+")
 _WORD = re.compile(r"\w+")  # twice as fast
+_ASCII_WORD = re.compile("[a-z0-9_]+")
 
 
 def _words(text: str) -> list[str]:
+    if text.isascii():  # most English texts are, and have nothing to prepare
+        return _ASCII_WORD.findall(text.lower())
     text = _DROPPED.sub("", unicodedata.normalize("NFKC", text).lower())
     return (_RARE_WORD if _RARE.search(text) else _WORD).findall(text)
 

@@ -435,9 +435,9 @@ def test_a_wrong_type_is_a_type_error(
      "- \n" * 3_000, "a'" * 5_000, "x-\n" * 3_000, "\u200b" * 10_000 + "x", "1" * 30_000],
 )  # fmt: skip
 def test_a_pathological_quote_is_rejected_quickly(quote: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     rejected(quote, CONTRACT * 10)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 # --- properties -------------------------------------------------------------------------------

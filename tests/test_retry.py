@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai21_chains._retry import delay, retry_after, should_retry
+from ai21_chains._retry import delay, retry_after, should_retry, surely_not_done
 from ai21_chains.errors import (
     APIConnectionError,
     APIError,
@@ -61,6 +61,27 @@ def test_what_may_pass_is_tried_again(error: APIError) -> None:
 )
 def test_what_will_fail_again_is_not_tried_again(error: APIError) -> None:
     assert not should_retry(error)
+
+
+def unsent(error: APIConnectionError) -> APIConnectionError:
+    error.was_sent = False
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "sure"),
+    [
+        pytest.param(unsent(APIConnectionError("refused")), True, id="no-connection"),
+        pytest.param(APIConnectionError("broken"), False, id="broken-connection"),
+        pytest.param(APITimeoutError("late"), False, id="timeout"),
+        pytest.param(RateLimitError("slow", status_code=429), True, id="429"),
+        pytest.param(InternalServerError("full", status_code=503, retry_after=0.0), True, id="503"),
+        pytest.param(InternalServerError("full", status_code=503), False, id="503-without-a-time"),
+        pytest.param(InternalServerError("?", status_code=500, retry_after=1.0), False, id="500"),
+    ],
+)
+def test_what_was_surely_not_done_may_be_repeated_in_any_case(error: APIError, sure: bool) -> None:
+    assert surely_not_done(error) is sure
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,14 @@ from typing import Any
 class EmulatorError(Exception):
     """A brain has no answer to give; clients see HTTP 400 with the text."""
 
+    status = 400
+
+
+class BrainError(EmulatorError):
+    """A brain has failed; clients see HTTP 500 with the text."""
+
+    status = 500
+
 
 @dataclass(frozen=True)
 class ToolCall:

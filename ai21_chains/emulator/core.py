@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from uuid import UUID
 
-from .brains import Brain, EmulatorError, Reply
-from .completions import MAX_OUTPUT_TOKENS, completion, count_prompt_tokens, events, limited
+from . import chat, jurassic, models
+from .brains import Brain, BrainError, EmulatorError, Reply
+from .completions import limited
 from .exchange import Request, Response
 from .extractive import extractive
 from .faults import Fault
-from .validation import CONTEXT_TOKENS, MODELS, check_chat_request, error
+from .routes import Routes, find, refusal
 
 if TYPE_CHECKING:
     from .doors import ASGIApp, EmulatorTransport
     from .server import Server
 
 logger = logging.getLogger(__name__)
+
+FAMILIES: dict[str, tuple[ModuleType, ...]] = {
+    "2024": (chat, jurassic),
+    "2026": (
+        chat,
+        models,
+    ),
+}
+"""The families of endpoints of each era: modules with `ROUTES`, and perhaps `BODIES`."""
+
+State = TypeVar("State")
 
 _PREFIX = re.compile(r"(?:.*/studio)?/v1(?=/)")
 
@@ -52,10 +64,14 @@ class Emulator:
         faults: What goes wrong with the coming requests, in order.
         api_keys: The keys that are let in; None lets in any key that is not empty.
         new_id: Makes the ids of answers and tool calls; for tests that compare whole bodies.
+        era: Which server is played: "2026" is today's; "2024" is that of autumn 2024, which knows
+            Jurassic-2 and the first Jamba models, and nothing that came later.
 
     Attributes:
         requests: Every request seen so far, oldest first.
         faults: The faults still to come; it may be added to at any time.
+        new_id: Makes ids.
+        era: Which server is played.
     """
 
     def __init__(
@@ -65,12 +81,15 @@ class Emulator:
         faults: Iterable[Fault] = (),
         api_keys: Collection[str] | None = None,
         new_id: Callable[[], UUID] = uuid.uuid4,
+        era: Literal["2024", "2026"] = "2026",
     ) -> None:
         self.requests: list[Request] = []
         self.faults: list[Fault] = list(faults)
         self._brain: Brain = extractive if brain == "extractive" else brain
         self._api_keys = api_keys
-        self._new_id = new_id
+        self.new_id = new_id
+        self.era = era
+        self._states: dict[object, object] = {}
         self._lock = Lock()
 
     def transport(self) -> EmulatorTransport:
@@ -122,97 +141,63 @@ class Emulator:
 
     def _route(self, request: Request) -> Response:
         prefix = _PREFIX.match(request.path)
-        methods = ROUTES.get(request.path[prefix.end() :]) if prefix else None
-        if methods is None:
-            return _json(404, {"detail": "Not Found"})
+        found = find(ROUTES[self.era], request.path[prefix.end() :]) if prefix else None
+        if found is None:
+            return refusal(404, "Not Found")
+        methods, values = found
         if request.method not in methods:
-            allow = ("allow", ", ".join(methods))
-            return _json(405, {"detail": "Method Not Allowed"}, allow)
-        return methods[request.method](self, request)
+            return refusal(405, "Method Not Allowed", ("allow", ", ".join(methods)))
+        try:
+            return methods[request.method](self, request, **values)
+        except EmulatorError as problem:
+            return refusal(problem.status, f"Emulator: {problem}")
 
-    def _knows(self, request: Request) -> bool:
+    def knows(self, request: Request) -> bool:
+        """Whether a request came with a key that is let in.
+
+        Args:
+            request: The request.
+        """
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             return False
         return self._api_keys is None or key.strip() in self._api_keys
 
-    def _chat(self, request: Request) -> Response:
-        """Chat with a Jamba model: text, tools, documents, JSON mode, streams."""
-        if not self._knows(request):
-            return _json(401, {"detail": "Forbidden: Bad or missing Apikey/JWT."})
-        detail = _unreadable(request.body) or check_chat_request(request.json)
-        if detail:
-            return _json(422, {"detail": detail})
-        body = request.json
-        prompt_tokens = count_prompt_tokens(body)
-        if prompt_tokens > CONTEXT_TOKENS:
-            text = f"Prompt has too many tokens: {prompt_tokens}, the limit is {CONTEXT_TOKENS}"
-            return _json(422, {"detail": text})
+    def ask(self, body: dict[str, Any]) -> Reply:
+        """Ask the brain, and cut what it says at the request's stop words and `max_tokens`.
+
+        Args:
+            body: The JSON of a chat request.
+
+        Raises:
+            EmulatorError: The brain has no answer.
+        """
         try:
-            replies = [self._reply(body) for _ in range(body.get("n") or 1)]
-        except EmulatorError as problem:
-            return _json(400, {"detail": f"Emulator: {problem}"})
+            reply = self._brain(body)
+        except EmulatorError:
+            raise
         except Exception as problem:
             # A brain is anybody's function; a served client must get an answer all the same.
             logger.exception("the emulator's brain failed")
-            text = f"Emulator: the brain raised {type(problem).__name__}: {problem}"
-            return _json(500, {"detail": text})
-        if body.get("stream"):
-            chunks = tuple(events(replies[0], prompt_tokens, self._new_id))
-            return Response(200, (("content-type", "text/event-stream; charset=utf-8"),), chunks)
-        return _json(200, completion(replies, prompt_tokens, self._new_id))
-
-    def _reply(self, body: dict[str, Any]) -> Reply:
-        reply = self._brain(body)
+            raise BrainError(f"the brain raised {type(problem).__name__}: {problem}") from problem
         return limited(Reply(reply) if isinstance(reply, str) else reply, body)
 
-    def _models(self, request: Request) -> Response:
-        """List the models; without a key the list is empty."""
-        rows = list(_model_rows()) if self._knows(request) else []
-        return _json(200, {"data": rows})
+    def state(self, kind: Callable[[], State]) -> State:
+        """Return this emulator's one object of a class, made when it is first asked for.
+
+        A family of endpoints keeps here what it has to remember from one request to the next.
+
+        Args:
+            kind: The class.
+        """
+        with self._lock:
+            if kind not in self._states:
+                self._states[kind] = kind()
+            return cast(State, self._states[kind])
 
 
-Handler = Callable[[Emulator, Request], Response]
-
-ROUTES: dict[str, dict[str, Handler]] = {
-    "/chat/completions": {"POST": Emulator._chat},
-    "/models": {"GET": Emulator._models},
+ROUTES: dict[str, Routes] = {
+    era: {path: methods for family in families for path, methods in family.ROUTES.items()}
+    for era, families in FAMILIES.items()
 }
 """What is emulated, below the prefix: the path, the method, and what answers."""
-
-
-def _unreadable(body: bytes) -> list[dict[str, Any]] | None:
-    """Return why the body of a request is no JSON, in the words of FastAPI with pydantic 1."""
-    if not body:
-        return [error(("body",), "field required", "value_error.missing")]
-    try:
-        json.loads(body)
-    except json.JSONDecodeError as problem:
-        place = {"pos": problem.pos, "lineno": problem.lineno, "colno": problem.colno}
-        context = {"msg": problem.msg, "doc": problem.doc, **place}
-        return [error(("body", problem.pos), str(problem), "value_error.jsondecode", **context)]
-    except UnicodeDecodeError:
-        return [error(("body",), "value is not a valid dict", "type_error.dict")]
-    return None
-
-
-def _model_rows() -> Iterator[dict[str, Any]]:
-    for model in MODELS:
-        large = "large" in model
-        prices = ("0.000002", "0.000008") if large else ("0.0000002", "0.0000004")
-        yield {
-            "id": model,
-            "name": model.replace("-", " ").title(),
-            "updated": "2025-07-01" if large else "2026-01-08",
-            "context_length": CONTEXT_TOKENS,
-            "quantization": "FP8",
-            "max_completion_tokens": MAX_OUTPUT_TOKENS,
-            "pricing": {"prompt": prices[0], "completion": prices[1]},
-        }
-
-
-def _json(status: int, body: Any, *headers: tuple[str, str]) -> Response:
-    if not isinstance(body, bytes):
-        body = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-    length = ("content-length", str(len(body)))
-    return Response(status, (length, ("content-type", "application/json"), *headers), (body,))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 
-from .core import ROUTES
+from .chat import MODELS, RULES
+from .core import FAMILIES
 from .faults import fault_rows
-from .validation import CHAT_REQUEST, MODELS, RULES, describe
+from .validation import Object, describe
 
 
 def coverage_table() -> str:
@@ -16,16 +18,31 @@ def coverage_table() -> str:
 
 
 def _rows() -> Iterator[tuple[str, str, str]]:
-    for path, methods in ROUTES.items():
-        for method, handler in methods.items():
-            yield "endpoint", f"{method} {path}", (handler.__doc__ or "").partition("\n")[0]
-    for model in MODELS:
+    families = [family for era in sorted(FAMILIES, reverse=True) for family in FAMILIES[era]]
+    for family in dict.fromkeys(families):
+        yield from _endpoints(family)
+        for endpoint, body in getattr(family, "BODIES", {}).items():
+            yield from _fields(endpoint, body)
+    for model in MODELS["2026"]:
         yield "model", model, "Accepted; any other id is answered with AI21's 422."
-    for name, check in CHAT_REQUEST.required.items():
-        yield "field", name, f"Required. {describe(check)}."
-    for name, check in CHAT_REQUEST.optional.items():
-        yield "field", name, f"Optional, may be null. {describe(check)}."
+    for model in MODELS["2024"]:
+        yield "model", model, 'Accepted with `Emulator(era="2024")`.'
     for rule in RULES:
         yield "rule", rule.__name__, rule.__doc__ or ""
     for name, meaning in fault_rows():
         yield "fault", name, meaning
+
+
+def _endpoints(family: ModuleType) -> Iterator[tuple[str, str, str]]:
+    old = "" if family in FAMILIES["2026"] else ' With `Emulator(era="2024")`.'
+    for path, methods in family.ROUTES.items():
+        for method, handler in methods.items():
+            line = (handler.__doc__ or "").partition("\n")[0]
+            yield "endpoint", f"{method} {path}", line + old
+
+
+def _fields(endpoint: str, body: Object) -> Iterator[tuple[str, str, str]]:
+    for name, check in body.required.items():
+        yield f"field of {endpoint}", name, f"Required. {describe(check)}."
+    for name, check in body.optional.items():
+        yield f"field of {endpoint}", name, f"Optional, may be null. {describe(check)}."

@@ -90,7 +90,8 @@ class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 def _received(request: httpx.Request, body: bytes) -> Request:
-    return Request(request.method, request.url.path, Headers(request.headers.items()), body)
+    headers, query = Headers(request.headers.items()), request.url.query.decode("ascii")
+    return Request(request.method, request.url.path, headers, body, query)
 
 
 def _answered(response: Response, request: httpx.Request) -> httpx.Response:
@@ -142,7 +143,9 @@ def asgi_app(emulator: Emulator) -> ASGIApp:
         pairs = (
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
         )
-        request = Request(scope["method"], scope["path"], Headers(pairs), await _body(receive))
+        query = scope.get("query_string", b"").decode("ascii")
+        body = await _body(receive)
+        request = Request(scope["method"], scope["path"], Headers(pairs), body, query)
         await _send_response(emulator.handle(request), send)
 
     return app

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from urllib.parse import parse_qs
+
+from .multipart import Form, read_form
 
 
 class Headers(Mapping[str, str]):
@@ -55,12 +58,24 @@ class Request:
         path: The path of the URL, without the query.
         headers: The request's headers.
         body: The raw bytes of the body.
+        query: What follows the `?` of the URL.
     """
 
     method: str
     path: str
     headers: Headers = field(default_factory=Headers)
     body: bytes = b""
+    query: str = ""
+
+    @cached_property
+    def params(self) -> dict[str, list[str]]:
+        """The query, taken apart: for each name its values."""
+        return parse_qs(self.query, keep_blank_values=True)
+
+    @cached_property
+    def form(self) -> Form:
+        """The body as a form with files (`multipart/form-data`); empty if it is none."""
+        return read_form(self.headers.get("content-type", ""), self.body)
 
     @cached_property
     def json(self) -> Any:

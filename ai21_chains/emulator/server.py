@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from .exchange import Headers, Request, Response, Wait
 
@@ -145,8 +146,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def respond(self) -> None:
         """Hand the request to the emulator, and carry out what it answers."""
-        path = self.path.partition("?")[0]
-        request = Request(self.command, path, Headers(self.headers.items()), self._read_body())
+        path, _, query = self.path.partition("?")
+        headers, body = Headers(self.headers.items()), self._read_body()
+        request = Request(self.command, unquote(path), headers, body, query)
         response = self.server.emulator.handle(request)
         self.server.closing.wait(response.delay)
         if response.dropped or self.server.closing.is_set():

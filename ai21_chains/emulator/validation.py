@@ -1,12 +1,13 @@
-"""The server's own checks of a chat request, and its texts (AI21 API reference, chat completions).
+"""Checks of a request's body, and the server's words for what is wrong with it.
 
 AI21's server is FastAPI with pydantic 1: what breaks the schema is answered with a list of
-`{"loc", "msg", "type"}`, and what breaks a rule of the product with a sentence. The schema is data
-(`CHAT_REQUEST`), so that the table of what is emulated can be generated from it.
+`{"loc", "msg", "type"}`. A schema is data, so that the table of what is emulated can be generated
+from it; each family of endpoints has its own.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import isfunction
@@ -15,22 +16,6 @@ from typing import Any
 Error = dict[str, Any]
 Location = tuple[str | int, ...]
 Check = Callable[[Any, Location], Iterator[Error]]
-
-MODELS = (
-    "jamba-mini",
-    "jamba-large",
-    "jamba-large-1.7",
-    "jamba-large-1.7-2025-07",
-    "jamba-mini-2",
-    "jamba-mini-2-2026-01",
-)
-CONTEXT_TOKENS = 256_000
-
-UNSUPPORTED_MODEL = (
-    "The provided model is not supported. See "
-    "https://docs.ai21.com/docs/jamba-foundation-models#api-versioning "
-    "for a list of supported models"
-)
 
 
 def error(loc: Location, msg: str, kind: str, /, **ctx: Any) -> Error:
@@ -256,75 +241,30 @@ class ByRole:
         yield from check(value, (*loc, name))
 
 
-FUNCTION_CALL = Object({"name": string, "arguments": string}, {})
-TOOL_CALL = Object({"id": string, "function": FUNCTION_CALL}, {"type": Constant("function")})
-MESSAGE = ByRole(
-    {
-        "user": ("UserMessage", Object({"content": string}, {})),
-        "assistant": (
-            "AssistantMessage",
-            Object(
-                {},
-                {"content": string, "tool_calls": ListOf(TOOL_CALL), "reasoning_content": string},
-            ),
-        ),
-        "tool": ("ToolMessage", Object({"content": string, "tool_call_id": string}, {})),
-        "system": ("SystemMessage", Object({"content": string}, {})),
-    }
-)
-PARAMETERS = Object(
-    {"properties": mapping}, {"type": Constant("object"), "required": ListOf(string)}
-)
-FUNCTION = Object({"name": string}, {"description": string, "parameters": PARAMETERS})
-TOOL = Object({"function": FUNCTION}, {"type": Constant("function")})
-DOCUMENT = Object({"content": string}, {"id": string, "metadata": pairs})
-RESPONSE_FORMAT = Object({}, {"type": OneOf(("text", "json_object"))})
-CHAT_REQUEST = Object(
-    {"model": string, "messages": ListOf(MESSAGE)},
-    {
-        "tools": ListOf(TOOL),
-        "n": Number(whole=True, ge=1, le=16),
-        "max_tokens": Number(whole=True, ge=0),
-        "temperature": Number(ge=0, le=2),
-        "top_p": Number(gt=0, le=1),
-        "stop": text_or_texts,
-        "stream": boolean,
-        "documents": ListOf(DOCUMENT),
-        "response_format": RESPONSE_FORMAT,
-    },
-)
-
-
-def several_choices_need_chance(body: Mapping[str, Any]) -> str | None:
-    """`n` above 1 needs a temperature above 0."""
-    if (body.get("n") or 1) > 1 and body.get("temperature") == 0:
-        return "n must be 1 when temperature is 0"
-    return None
-
-
-def streams_have_one_choice(body: Mapping[str, Any]) -> str | None:
-    """`n` must be 1 in a stream."""
-    if (body.get("n") or 1) > 1 and body.get("stream"):
-        return "n must be 1 when stream is true"
-    return None
-
-
-# AI21 documents these rules, not the texts: the wording is the emulator's.
-RULES = (several_choices_need_chance, streams_have_one_choice)
-
-
-def check_chat_request(body: Any) -> str | list[Error] | None:
-    """Return what is wrong with a chat request, as the `detail` of a 422 answer, or None.
-
-    The model is looked at before anything else.
+def faults_of(body: bytes, schema: Check) -> list[Error]:
+    """Return what is wrong with the body of a request, as the `detail` of a 422 answer.
 
     Args:
-        body: The parsed JSON of the request.
+        body: The body as it was sent.
+        schema: The check of its JSON.
     """
-    model = body.get("model") if isinstance(body, dict) else None
-    if isinstance(model, str) and model not in MODELS:
-        return UNSUPPORTED_MODEL
-    if errors := list(CHAT_REQUEST(body, ("body",))):
-        return errors
-    broken = (rule(body) for rule in RULES)
-    return next((text for text in broken if text), None)
+    return unreadable(body) or list(schema(json.loads(body), ("body",)))
+
+
+def unreadable(body: bytes) -> list[Error]:
+    """Return why the body of a request is no JSON, in the words of FastAPI with pydantic 1.
+
+    Args:
+        body: The body as it was sent.
+    """
+    if not body:
+        return [error(("body",), "field required", "value_error.missing")]
+    try:
+        json.loads(body)
+    except json.JSONDecodeError as problem:
+        place = {"pos": problem.pos, "lineno": problem.lineno, "colno": problem.colno}
+        context = {"msg": problem.msg, "doc": problem.doc, **place}
+        return [error(("body", problem.pos), str(problem), "value_error.jsondecode", **context)]
+    except UnicodeDecodeError:
+        return [error(("body",), "value is not a valid dict", "type_error.dict")]
+    return []

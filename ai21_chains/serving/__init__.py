@@ -1,1 +1,39 @@
-"""Serving: LangServe routes and an OpenAI-compatible endpoint."""
+"""Serving: LangServe routes and an OpenAI-compatible endpoint (extra `serve`)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ai21_chains.serving.app import create_app
+    from ai21_chains.serving.config import ChainConfig, Deployment, ServerConfig, load_config
+    from ai21_chains.serving.langserve import add_ai21_routes
+
+__all__ = [
+    "ChainConfig",
+    "Deployment",
+    "ServerConfig",
+    "add_ai21_routes",
+    "create_app",
+    "load_config",
+]
+
+_HOMES = {
+    "ChainConfig": "config",
+    "Deployment": "config",
+    "ServerConfig": "config",
+    "add_ai21_routes": "langserve",
+    "create_app": "app",
+    "load_config": "config",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -106,6 +106,7 @@ async def _call_app(app: Any, request: dict[str, Any]) -> Answer:
 
     path, headers = built.url.path, built.headers.raw
     scope = {"type": "http", "method": built.method, "path": path, "headers": headers}
+    scope["query_string"] = built.url.query
     try:
         await app(scope, receive, send)
     except ConnectionAbortedError:

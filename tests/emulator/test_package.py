@@ -52,8 +52,9 @@ def test_the_table_of_what_is_emulated_is_made_from_the_code():
         "| endpoint | `POST /chat/completions` | Chat with a Jamba model",
         "| endpoint | `GET /models` | List the models",
         "| model | `jamba-mini-2-2026-01` |",
-        "| field | `top_p` | Optional, may be null. A number, above 0, at most 1. |",
-        '| field | `response_format` | Optional, may be null. `type` = "text" or "json_object"',
+        "| `top_p` | Optional, may be null. A number, above 0, at most 1. |",
+        "| field of POST /chat/completions | `response_format` | Optional, may be null. `type` =",
+        '| model | `jamba-1.5-mini` | Accepted with `Emulator(era="2024")`. |',
         "| rule | `streams_have_one_choice` |",
         "| fault | `cut_after` | Break the connection off after this many bytes. |",
     ):

@@ -1,0 +1,80 @@
+"""A request to `POST /chat/completions`, whose answer is one object or a stream of events."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from ai21_chains import _protocol
+from ai21_chains._call import Call, Reader, Settings, WholeReader
+from ai21_chains._wire import ChatRequest, Completion
+from ai21_chains.errors import APIError, BadRequestError, UnprocessableEntityError
+
+logger = logging.getLogger("ai21_chains")
+
+_EVENTS = "text/event-stream"
+
+
+class ChatCall(Call[Completion]):
+    """A chat request, whose answer may come in events."""
+
+    def __init__(self, base_url: str, body: ChatRequest, settings: Settings) -> None:
+        """Encode the request.
+
+        Args:
+            base_url: Address of the API.
+            body: The request.
+            settings: Key, headers, timeout and retries.
+
+        Raises:
+            ConfigurationError: The request cannot be sent.
+        """
+        self._body = body
+        self._streaming = bool(body.get("stream"))
+        super().__init__(
+            "POST",
+            base_url.rstrip("/") + _protocol.CHAT_PATH,
+            {"content": _protocol.encode(body)},
+            _protocol.read_completion,
+            settings=settings,
+            accept=_EVENTS if self._streaming else "application/json",
+            model=body.get("model", ""),
+        )
+
+    def _answer_reader(self) -> Reader[Completion] | None:
+        # Neither the request nor the content type says for sure what a stream is.
+        return None if self._streaming else super()._answer_reader()
+
+    def feed(self, chunk: bytes) -> Iterator[Completion]:
+        """Yield what a piece of an answer's body completes."""
+        if self._reader is None:
+            whole = chunk.lstrip()[:1] in (b"{", b"[", b"<")
+            self._reader = (
+                WholeReader(_read_as_event, self._where)
+                if whole
+                else _protocol.StreamReader(self._where)
+            )
+        return self._reader.feed(chunk)
+
+    def pause_after(self, error: APIError) -> float:
+        """Return the seconds to wait before the next try."""
+        return 0.0 if self._give_up_streaming(error) else super().pause_after(error)
+
+    def _give_up_streaming(self, error: APIError) -> bool:
+        # AI21's documentation says that tools cannot be streamed, its schema that they can.
+        refused = isinstance(error, BadRequestError | UnprocessableEntityError)
+        if not (refused and "tools" in self._body and "stream" in self._body):
+            return False
+        if "stream" not in error.detail.lower():
+            return False
+        logger.warning("%s does not stream tools; asking without streaming", self.url)
+        self._body = self._body.copy()
+        del self._body["stream"]
+        self._sent = {"content": _protocol.encode(self._body)}
+        if self._headers.get("Accept") == _EVENTS:
+            self._headers["Accept"] = "application/json"
+        return True
+
+
+def _read_as_event(body: bytes, where: str) -> Completion:
+    return _protocol.as_event(_protocol.read_completion(body, where))

@@ -1,0 +1,72 @@
+"""The description of the server (OpenAPI 3.1): its endpoints, and what goes in and out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ai21_chains._version import __version__
+from ai21_chains.serving._openai_description import openapi_components
+
+_JSON = "application/json"
+
+
+def description() -> bytes:
+    """Return the description as JSON."""
+    components = openapi_components()
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document = {
+        "openapi": "3.1.0",
+        "info": {"title": "ai21-chains", "version": __version__},
+        "security": [{"key": []}, {}],
+        "paths": _paths(),
+        "components": components,
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _paths() -> dict[str, Any]:
+    model = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+    chat = {_JSON: _ref("ChatCompletion"), "text/event-stream": {"schema": {"type": "string"}}}
+    text = {_JSON: _ref("Completion"), "text/event-stream": {"schema": {"type": "string"}}}
+    openai = {
+        "/chat/completions": {
+            "post": _operation("Answer a conversation", chat, "ChatCompletionRequest")
+        },
+        "/completions": {"post": _operation("Continue a text", text, "CompletionRequest")},
+        "/models": {"get": _operation("List the models", {_JSON: _ref("ModelList")})},
+        "/models/{name}": {
+            "get": _operation("Describe a model", {_JSON: _ref("Model")}),
+            "parameters": [model],
+        },
+    }
+    anything = {_JSON: {"schema": {"type": "object"}}}
+    open_to_all = {
+        "/health": {"get": _operation("Say how the server does", anything)},
+        "/health/liveliness": {"get": _operation("Say that the server lives", anything)},
+        "/health/readiness": {"get": _operation("Say whether to send requests", anything)},
+    }
+    return {
+        **{prefix + path: item for prefix in ("/v1", "") for path, item in openai.items()},
+        **open_to_all,
+        "/metrics": {
+            "get": _operation("Figures for Prometheus", {"text/plain": {"schema": {}}}),
+        },
+    }
+
+
+def _operation(summary: str, answer: dict[str, Any], body: str | None = None) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": summary,
+        "responses": {
+            "200": {"description": "The answer", "content": answer},
+            "default": {"description": "What went wrong", "content": {_JSON: _ref("Error")}},
+        },
+    }
+    if body:
+        operation["requestBody"] = {"required": True, "content": {_JSON: _ref(body)}}
+    return operation
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"schema": {"$ref": f"#/components/schemas/{name}"}}

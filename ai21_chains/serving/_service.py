@@ -1,0 +1,148 @@
+"""What one configuration comes to: the models, the chains, and who may use them.
+
+A server that reads its configuration again makes another of these and takes it for new requests;
+those that have begun go on with the one they have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ai21_chains._catalog import known_model
+from ai21_chains.serving._metrics import Metrics
+from ai21_chains.serving._open_door import OpenDoor
+from ai21_chains.serving._openai_errors import model_not_found
+from ai21_chains.serving._refusals import Refused
+from ai21_chains.serving._router import Router
+from ai21_chains.serving._visits import Load
+from ai21_chains.serving.config import ServerConfig
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable
+
+    from ai21_chains.serving._keys_records import Caller
+
+CHAIN = "chain/"
+"""What the names of chains begin with where a model is named."""
+
+
+class Service:
+    """A configuration at work.
+
+    Args:
+        config: The configuration.
+        metrics: What counts.
+        load: How many requests are worked on, also those of an earlier configuration.
+    """
+
+    def __init__(self, config: ServerConfig, metrics: Metrics, load: Load) -> None:
+        self.config = config
+        self.metrics = metrics
+        self.load = load
+        self.router = Router(config, failed=metrics.upstream_failed)
+        self.keys = _keys(config)
+        self.created = int(time.time())
+        self.visits = 0
+        """Requests that have begun and not ended."""
+        self._chains: Mapping[str, Runnable[Any, Any]] | None = None
+        self._making = asyncio.Lock()
+        self._opened = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that can be named as a model."""
+        return (*self.config.models, *(CHAIN + one.name for one in self.config.chains))
+
+    def check(self, model: str) -> None:
+        """Refuse a model that is not served.
+
+        Raises:
+            Refused: 404.
+        """
+        if model not in self.router and model not in self.names:
+            raise self.not_found(model)
+
+    def not_found(self, model: str) -> Refused:
+        """Return what to say of a model that is not served."""
+        return model_not_found(model, self.names)
+
+    def upstream(self, model: str) -> str:
+        """Return what AI21 calls the model behind a name; a chain's is that of its model."""
+        if model.startswith(CHAIN):
+            named = {CHAIN + one.name: one.model for one in self.config.chains}[model]
+            model = named or self.config.models[0]
+        return next(one.model for one in self.config.deployments if one.name == model)
+
+    def is_priced(self, model: str) -> bool:
+        """Whether it is known what the model costs."""
+        return known_model(self.upstream(model)) is not None
+
+    async def chains(self) -> Mapping[str, Runnable[Any, Any]]:
+        """Return the chains. They are made when the first is asked for: LangChain is large."""
+        async with self._making:
+            if self._chains is None:
+                self._chains = await asyncio.to_thread(_chains, self.config)
+        return self._chains
+
+    async def open(self) -> None:
+        """Open the database of keys, once."""
+        if self._opened:
+            return
+        async with self._making:
+            if not self._opened:
+                await self.keys.open()
+                self._opened = True
+
+    async def close(self) -> None:
+        """Write what is not written yet, when the last request has ended."""
+        while self.visits:
+            await asyncio.sleep(0.05)
+        if self._opened:
+            self._opened = False
+            await self.keys.close()
+
+
+def _chains(config: ServerConfig) -> Mapping[str, Runnable[Any, Any]]:
+    from ai21_chains.serving._served_chains import served_chains
+
+    return served_chains(config)
+
+
+# --- Keys ------------------------------------------------------------------------------------
+
+
+class Keys(Protocol):
+    """What the server needs of `KeyStore`."""
+
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+    async def caller(self, token: str | None) -> Caller: ...
+    async def admit(
+        self, caller: Caller, model: str, tokens: int, *, priced: bool = True
+    ) -> None: ...
+    async def charge(
+        self,
+        caller: Caller,
+        model: str,
+        *,
+        prompt_tokens: int,
+        completion_tokens: int,
+        cost_usd: Decimal | None,
+    ) -> None: ...
+    async def today(self) -> Any: ...
+
+
+def _keys(config: ServerConfig) -> Keys:
+    if config.master_key is None and config.database_url is None:
+        return OpenDoor()
+    from ai21_chains.serving.keys import KeyStore, default_database_url
+
+    return KeyStore(
+        config.database_url or default_database_url(),
+        master_key=config.master_key,
+        redis_url=config.redis_url,
+    )

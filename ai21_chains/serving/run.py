@@ -1,0 +1,220 @@
+"""The server as a program: uvicorn around the application, signals, and workers.
+
+SIGTERM ends it in good order: it says that it is not ready, still takes requests for
+`drain_seconds`, so that a load balancer can look elsewhere, and finishes what has begun. SIGINT
+does the same without that pause, a second one without finishing. SIGHUP reads the configuration
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from ai21_chains.errors import AI21Error, ConfigurationError
+from ai21_chains.serving.config import ServerConfig, load_config
+
+if TYPE_CHECKING:
+    from ai21_chains.serving.app import Gateway
+
+_log = logging.getLogger("ai21_chains.serving")
+
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than the clients' own, so that these close it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says.
+
+    Attributes:
+        config: The file with the configuration, if there is one.
+        host: The address to listen on.
+        port: The port; 0 takes any free one.
+        workers: How many processes answer.
+    """
+
+    config: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 4000
+    workers: int = 1
+
+
+def run(options: Options, say: Callable[[str], None]) -> None:
+    """Serve until the process is told to end.
+
+    Args:
+        options: What the command line says.
+        say: Takes the lines that are said at the start.
+
+    Raises:
+        ConfigurationError: The configuration cannot be used, or not at this address.
+        AI21Error: The port cannot be had, or the server cannot start.
+    """
+    config = load_config(options.config)
+    check_exposure(config, options.host)
+    listener = _listener(options.host, options.port)
+    for line in start_lines(config, listener, options):
+        say(line)
+    _log_to_stderr()
+    if options.workers == 1:
+        _serve(options, listener, config)
+    else:
+        from ai21_chains.serving._workers import Workers
+
+        Workers(options, listener).run()
+
+
+def check_exposure(config: ServerConfig, host: str) -> None:
+    """Refuse to let everybody in from everywhere.
+
+    Raises:
+        ConfigurationError: There is no master key, and the address can be reached from elsewhere.
+    """
+    if config.master_key is None and not is_loopback(host):
+        raise ConfigurationError(
+            f"Listening on {host} lets everybody in who can reach it: set AI21_CHAINS_MASTER_KEY "
+            "or general_settings.master_key, or listen on 127.0.0.1"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def start_lines(config: ServerConfig, listener: socket.socket, options: Options) -> Iterator[str]:
+    """Say what is served, where, and what to mind."""
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    yield f"ai21-chains serves on http://{shown}:{port} (OpenAI's API; docs at /openapi.json)"
+    yield f"Models: {', '.join(config.models) or 'none'}"
+    if config.chains:
+        yield f"Chains: {', '.join(one.name for one in config.chains)}"
+    if config.emulated:
+        yield "EMULATED: no model answers, but the embedded emulator. Set AI21_API_KEY for AI21"
+    if config.master_key is None:
+        yield "Warning: there is no master key: whoever is on this machine is let in, with any key"
+    for warning in config.warnings:
+        yield f"Warning: {warning}"
+    if options.workers > 1:
+        yield f"{options.workers} workers"
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name != "nt":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        # From now on clients may come; they wait until the first worker is ready.
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise AI21Error(
+            f"Cannot listen on port {port} of {host} ({error.strerror}); choose another with --port"
+        ) from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def _log_to_stderr() -> None:
+    """Write the access log as it is, a JSON object a line, and all else with time and level."""
+    for name, form in (
+        ("ai21_chains.access", "%(message)s"),
+        ("ai21_chains", "%(asctime)s %(levelname)s %(message)s"),
+        ("uvicorn.error", "%(asctime)s %(levelname)s %(message)s"),
+    ):
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter(form))
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(logging.WARNING if name == "uvicorn.error" else logging.INFO)
+
+
+def work(options: Options, listener: socket.socket) -> None:
+    """Serve, as one of several processes with the same socket."""
+    _log_to_stderr()
+    _serve(options, listener, load_config(options.config))
+
+
+def _serve(options: Options, listener: socket.socket, config: ServerConfig) -> None:
+    # A mistake in the configuration is told before this is loaded, which takes a second.
+    from ai21_chains.serving.app import Gateway
+
+    gateway = Gateway(config)
+    settings = uvicorn.Config(
+        gateway,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        ws="none",
+    )
+    _Server(settings, gateway, options).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, with a slower end and a configuration that can be read again."""
+
+    def __init__(self, settings: uvicorn.Config, gateway: Gateway, options: Options) -> None:
+        super().__init__(settings)
+        self._gateway = gateway
+        self._options = options
+        self._stop_at = float("inf")
+        self._reloading: asyncio.Task[None] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end."""
+        if self._gateway.draining:
+            self.should_exit, self.force_exit = True, sig == signal.SIGINT
+            return
+        self._gateway.draining = True
+        pause = 0.0 if sig == signal.SIGINT else self._gateway.config.drain_seconds
+        self._stop_at = time.monotonic() + pause
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after the time, every tenth of a second."""
+        if time.monotonic() >= self._stop_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, to clients and to SIGHUP."""
+        await super().startup(sockets)
+        if hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    def _hang_up(self) -> None:
+        self._reloading = asyncio.create_task(self._reload())
+
+    async def _reload(self) -> None:
+        try:
+            config = await asyncio.to_thread(load_config, self._options.config)
+            check_exposure(config, self._options.host)
+            await self._gateway.reload(config)
+        except AI21Error as error:
+            _log.error("The configuration is kept as it was: %s", error)
+        else:
+            _log.info("The configuration was read again: %s", ", ".join(config.models))
+            for warning in config.warnings:
+                _log.warning("%s", warning)
