@@ -110,5 +110,5 @@ def _adverbial(text: str) -> str | None:
 
 def _late_exception(text: str) -> str | None:
     """Return the "without" or "unless" whose own words go on after the ellipsis."""
-    found = _EXCEPTION.search(text)
-    return found[0] if found and len(text[found.end() :].split()) < _NEAR else None
+    found = list(_EXCEPTION.finditer(text))[-1:]
+    return next((f[0] for f in found if len(text[f.end() :].split()) < _NEAR), None)

@@ -19,6 +19,7 @@ from langchain_core.prompts import PromptTemplate
 from ai21_chains.emulator import Emulator, scripted
 from ai21_chains.errors import (
     AI21Error,
+    BadRequestError,
     ConfigurationError,
     InternalServerError,
     NotFoundError,
@@ -29,6 +30,7 @@ from ai21_chains.llms import AI21LLM, Penalty
 from tests.servers.scripted import (
     CUT,
     DONE,
+    HOLD,
     ROLE,
     STOP,
     answer,
@@ -424,6 +426,18 @@ def test_a_failure_in_one_call_ends_it(made: Generate) -> None:
         pytest.raises(InternalServerError),
     ):
         made(jamba(server, max_retries=0), ["one", "two", "three"])
+
+
+def test_after_a_failure_the_other_prompts_are_given_up() -> None:
+    def script(request):
+        text = request.body["messages"][0]["content"]
+        return fails("400 Bad Request") if text == "two" else [HOLD]
+
+    with serving(script) as server:
+        with pytest.raises(BadRequestError):
+            agenerate(jamba(server), ["one", "two"])
+
+        assert server.left.wait(5)
 
 
 def test_a_bad_prompt_is_found_before_any_is_sent(made: Generate, server) -> None:

@@ -124,6 +124,8 @@ def test_a_light_word_must_not_move() -> None:
         (" and its agents shall not through acme inc. ", "sell", "not"),
         (" apply, except as follows: ", "the buyer", "except"),
         (" , in no case later, ", "be paid", "no"),
+        (" except as agreed in writing by all, and unless ", "agreed", "unless"),
+        (" free of all claims except such as are ", "disclosed", "except"),
         (" including without limitation ", "taxes", None),
         (" no later than ", "five days", "no"),
         (" no later than five ", "days", None),

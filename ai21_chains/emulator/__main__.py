@@ -5,22 +5,31 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from threading import Event
+from typing import get_args
 
 from . import Emulator, coverage_table
+from .core import Era
 
 
-def run(host: str = "127.0.0.1", port: int = 8021, *, stop: Event | None = None) -> None:
+def run(
+    host: str = "127.0.0.1",
+    port: int = 8021,
+    *,
+    era: Era = "2026",
+    stop: Event | None = None,
+) -> None:
     """Serve the emulator until Ctrl-C, and print how to use it.
 
     Args:
         host: The address to listen on.
         port: The port; 0 takes any free one.
+        era: Which server is played; see `Emulator`.
         stop: Ends the server, too, when it is set.
 
     Raises:
         OSError: The port is taken.
     """
-    with Emulator().serve(host=host, port=port) as server:
+    with Emulator(era=era).serve(host=host, port=port) as server:
         print(f"AI21 emulator at {server.base_url} (no language model inside). Ctrl-C ends it.")
         print(f"Use it with: AI21_API_HOST={server.base_url} AI21_API_KEY=anything", flush=True)
         try:
@@ -43,12 +52,18 @@ def main(arguments: Sequence[str] | None = None, *, stop: Event | None = None) -
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8021, help="port, 0 for any (%(default)s)")
+    parser.add_argument(
+        "--era",
+        choices=get_args(Era),
+        default="2026",
+        help="which server to play: today's, or that of autumn 2024 with Jurassic-2 (%(default)s)",
+    )
     parser.add_argument("--coverage", action="store_true", help="print what is emulated and leave")
     options = parser.parse_args(arguments)
     if options.coverage:
         print(coverage_table())
     else:
-        run(options.host, options.port, stop=stop)
+        run(options.host, options.port, era=options.era, stop=stop)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FAMILIES: dict[str, tuple[ModuleType, ...]] = {
+Era = Literal["2024", "2026"]
+
+FAMILIES: dict[Era, tuple[ModuleType, ...]] = {
     "2024": (chat, jurassic),
     "2026": (
         chat,
@@ -81,7 +83,7 @@ class Emulator:
         faults: Iterable[Fault] = (),
         api_keys: Collection[str] | None = None,
         new_id: Callable[[], UUID] = uuid.uuid4,
-        era: Literal["2024", "2026"] = "2026",
+        era: Era = "2026",
     ) -> None:
         self.requests: list[Request] = []
         self.faults: list[Fault] = list(faults)
@@ -196,7 +198,7 @@ class Emulator:
             return cast(State, self._states[kind])
 
 
-ROUTES: dict[str, Routes] = {
+ROUTES: dict[Era, Routes] = {
     era: {path: methods for family in families for path, methods in family.ROUTES.items()}
     for era, families in FAMILIES.items()
 }

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ai21_chains._catalog import LIVE, RETIRED
-from ai21_chains.emulator import Emulator
 from ai21_chains.errors import ConfigurationError, MissingExtraError
 
 _Section: TypeAlias = Mapping[str, Any]
@@ -104,6 +103,8 @@ def settings(document: object, where: str) -> dict[str, Any]:
     """
     if not isinstance(document, Mapping):
         raise ConfigurationError(f"{where}: a mapping with model_list was expected")
+    from ai21_chains.serving.config import EndlessEmulator
+
     unknown = [key for key in document if key not in {"model_list", "chains", *_SECTIONS}]
     found: dict[str, Any] = {}
     for name, names in _SECTIONS.items():
@@ -122,7 +123,7 @@ def settings(document: object, where: str) -> dict[str, Any]:
         **{name: value for name, value in found.items() if value is not None},
         "deployments": deployments,
         "chains": [_chain(one, where) for one in _list(document, "chains", where)],
-        "emulator": Emulator() if emulated else None,
+        "emulator": EndlessEmulator() if emulated else None,
         "warnings": tuple(_warnings(unknown, deployments)),
     }
 

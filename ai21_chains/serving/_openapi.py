@@ -44,6 +44,7 @@ def _paths() -> dict[str, Any]:
     open_to_all = {
         "/health": {"get": _operation("Say how the server does", anything)},
         "/health/liveliness": {"get": _operation("Say that the server lives", anything)},
+        "/ready": {"get": _operation("Say whether AI21 can be reached too", anything)},
         "/health/readiness": {"get": _operation("Say whether to send requests", anything)},
     }
     return {

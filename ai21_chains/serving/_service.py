@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ai21_chains._catalog import known_model
+from ai21_chains.client import AI21Client
+from ai21_chains.errors import AI21Error, APIStatusError
 from ai21_chains.serving._metrics import Metrics
 from ai21_chains.serving._open_door import OpenDoor
 from ai21_chains.serving._openai_errors import model_not_found
@@ -25,6 +28,12 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
 
     from ai21_chains.serving._keys_records import Caller
+
+LOOK_EVERY_SECONDS = 15.0
+"""For how long it is believed that AI21 can be reached, or cannot."""
+
+LOOK_SECONDS = 3.0
+"""How long to wait for it."""
 
 CHAIN = "chain/"
 """What the names of chains begin with where a model is named."""
@@ -51,6 +60,9 @@ class Service:
         self._chains: Mapping[str, Runnable[Any, Any]] | None = None
         self._making = asyncio.Lock()
         self._opened = False
+        self._looking = asyncio.Lock()
+        self._look_again_at = float("-inf")
+        self._reachable = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,13 +101,33 @@ class Service:
         return self._chains
 
     async def open(self) -> None:
-        """Open the database of keys, once."""
+        """Open the database of keys, and make the chains that have settings, once.
+
+        Raises:
+            AI21Error: The database cannot be opened, or a chain cannot be made as it is configured.
+        """
         if self._opened:
             return
+        if any(one.has_settings for one in self.config.chains):
+            await self.chains()
         async with self._making:
             if not self._opened:
                 await self.keys.open()
                 self._opened = True
+
+    async def is_reachable(self) -> bool:
+        """Whether an upstream server answers at all, whatever it says; found out now and then."""
+        async with self._looking:
+            if self.router.clock() >= self._look_again_at:
+                clients = {
+                    place.deployment.base_url: place.client
+                    for group in self.router.groups.values()
+                    for place in group.places
+                }
+                found = await asyncio.gather(*map(_answers, clients.values()))
+                self._reachable = any(found)
+                self._look_again_at = self.router.clock() + LOOK_EVERY_SECONDS
+        return self._reachable
 
     async def close(self) -> None:
         """Write what is not written yet, when the last request has ended."""
@@ -104,6 +136,16 @@ class Service:
         if self._opened:
             self._opened = False
             await self.keys.close()
+
+
+async def _answers(client: AI21Client) -> bool:
+    try:
+        await replace(client, timeout=LOOK_SECONDS).arequest("GET", "/models")
+    except APIStatusError as error:
+        return error.status_code is not None and error.status_code < 500
+    except AI21Error:
+        return False
+    return True
 
 
 def _chains(config: ServerConfig) -> Mapping[str, Runnable[Any, Any]]:

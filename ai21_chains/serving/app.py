@@ -90,6 +90,14 @@ class Gateway:
         """Who is let in, and what was used."""
         return self._service.keys
 
+    async def open(self) -> None:
+        """Open what is needed; the first request does so otherwise.
+
+        Raises:
+            AI21Error: The database cannot be opened, or a chain cannot be made as it is configured.
+        """
+        await self._service.open()
+
     async def close(self) -> None:
         """Finish what has begun, and write what is not written yet."""
         await asyncio.gather(self._service.close(), *self._closing)
@@ -134,7 +142,7 @@ class Gateway:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            await self._service.open()
+            await self.open()
         except AI21Error as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
@@ -177,11 +185,18 @@ class Gateway:
         return JSONResponse({"status": "alive"})
 
     async def ready(self, request: Request) -> Response:
-        """Answer `GET /health/readiness`: 503 once the server is to end."""
+        """Answer `GET /health/readiness`: 503 once the server is to end. Asks nobody else."""
         request.state.visit.route = "/health"
         if self.draining:
             return JSONResponse({"status": "draining"}, 503)
         return JSONResponse({"status": "ready"})
+
+    async def reachable(self, request: Request) -> Response:
+        """Answer `GET /ready`: 503 also while no upstream server can be reached."""
+        if not self.draining and not await self._service.is_reachable():
+            request.state.visit.route = "/health"
+            return JSONResponse({"status": "upstream unreachable"}, 503)
+        return await self.ready(request)
 
 
 def _application(gateway: Gateway, service: Service) -> ASGIApp:
@@ -192,6 +207,7 @@ def _application(gateway: Gateway, service: Service) -> ASGIApp:
         Route("/health/liveliness", gateway.alive),
         Route("/health/liveness", gateway.alive),
         Route("/health/readiness", gateway.ready),
+        Route("/ready", gateway.reachable),
         Route("/metrics", _figures(service)),
         Route("/openapi.json", _described),
         Mount("/chains", _Chains(service)),

@@ -29,6 +29,7 @@ from ai21_chains import _options
 from ai21_chains._catalog import LIVE
 from ai21_chains.client import ADDRESSES, STUDIO
 from ai21_chains.emulator import Emulator
+from ai21_chains.emulator.exchange import Request, Response
 from ai21_chains.errors import ConfigurationError
 
 __all__ = ["ChainConfig", "ChainKind", "Deployment", "ServerConfig", "load_config"]
@@ -109,6 +110,11 @@ class ChainConfig(_Part):
     model: str = ""
     documents: DirectoryPath | None = None
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether there is something about it that may be wrong."""
+        return bool(self.documents or self.options or self.kind not in READY_MADE)
 
 
 class ServerConfig(_Part):
@@ -207,6 +213,16 @@ def _refuse_strangers(where: str, names: Any, known: tuple[str, ...]) -> None:
             raise ValueError(f"{where}: no model is called {name!r}; there are {', '.join(known)}")
 
 
+class EndlessEmulator(Emulator):
+    """An emulator that keeps no requests for a test to look at: it may answer for months."""
+
+    def handle(self, request: Request) -> Response:
+        """Answer one request."""
+        response = super().handle(request)
+        self.requests.clear()
+        return response
+
+
 def load_config(path: str | Path | None = None) -> ServerConfig:
     """Read a server's configuration.
 
@@ -262,7 +278,7 @@ def _without_a_file() -> dict[str, Any]:
             {"name": name, "model": name, "api_key": key, "base_url": address} for name in LIVE
         ],
         "chains": [{"name": kind, "kind": kind} for kind in READY_MADE],
-        "emulator": None if key else Emulator(),
+        "emulator": None if key else EndlessEmulator(),
         "warnings": () if key else ("AI21_API_KEY is not set",),
     }
 

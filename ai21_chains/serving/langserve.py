@@ -8,15 +8,18 @@ either.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableBinding
+from langchain_core.tracers import RunLogPatch
 from pydantic import BaseModel, GetJsonSchemaHandler, ValidationError, create_model
 from pydantic_core import CoreSchema
 from starlette.exceptions import HTTPException
 
+from ai21_chains.answers import GroundedAnswer, place
 from ai21_chains.errors import AI21Error, MissingExtraError
 from ai21_chains.serving._langserve_wire import Unprocessable, dump_line, noted, problems
 
@@ -52,7 +55,8 @@ def add_ai21_routes(
         path: Where it is served, such as "/qa". Each chain of an application has its own.
         playground: Whether `path/playground/` serves LangServe's page to try the chain on. It shows
             intermediate results, so keep it from strangers. Its form asks for documents as text,
-            though the routes take all that the chain takes.
+            though the routes take all that the chain takes, and a grounded answer is shown as text
+            with its quotes below.
         dependencies: FastAPI's dependencies of all these routes, such as one that asks for a key.
         **options: Further arguments of `langserve.add_routes`, or others than the defaults above.
 
@@ -79,7 +83,8 @@ def add_ai21_routes(
     events.AppStatus.should_exit_event = _NoExit()
     form = cast(type[BaseModel], runnable.get_input_schema())
     if playground:
-        runnable = runnable.with_types(input_type=_as_page_form(form))
+        kind = _AsText if runnable.OutputType is GroundedAnswer else RunnableBinding
+        runnable = kind(bound=runnable, custom_input_type=_as_page_form(form))
     serializer = langserve.serialization.WellKnownLCSerializer()
     serializer.dumps = dump_line
     defaults = {
@@ -124,6 +129,24 @@ def _translating(form: str) -> Callable[[], AsyncIterator[None]]:
             raise HTTPException(said.status, cast(str, said.detail), said.headers) from error
 
     return translated
+
+
+class _AsText(RunnableBinding[Any, Any]):
+    """A grounded QA chain whose log, which LangServe's page shows piece by piece, can be read."""
+
+    async def astream_log(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        log = cast(AsyncGenerator[RunLogPatch], super().astream_log(*args, **kwargs))
+        async with aclosing(log):
+            async for patch in log:
+                yield RunLogPatch(*map(_readable, patch.ops))
+
+
+def _readable(change: dict[str, Any]) -> dict[str, Any]:
+    if change["path"] != "/streamed_output/-":
+        return change
+    piece = change["value"]
+    quotes = [f"\n\n[{one.id}] “{one.quote}” ({place(one)})" for one in piece.get("citations", ())]
+    return {**change, "value": piece.get("answer", "") + "".join(quotes)}
 
 
 class _PageForm(BaseModel):

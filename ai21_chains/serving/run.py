@@ -199,7 +199,12 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, to clients and to SIGHUP."""
+        """Begin to listen, to clients and to SIGHUP.
+
+        Raises:
+            AI21Error: What the configuration wants cannot be had.
+        """
+        await self._gateway.open()
         await super().startup(sockets)
         if hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)

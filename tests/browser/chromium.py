@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 _FLAGS = (
     "--headless=new",
@@ -78,3 +80,24 @@ def complaints(browser: Chrome) -> list[str]:
 def save(browser: Chrome, path: Path) -> None:
     """Write a picture of the page as it stands."""
     path.write_bytes(browser.get_screenshot_as_png())
+
+
+def ask_playground(browser: Chrome, question: str, documents: Sequence[str]) -> str:
+    """Fill in the form of LangServe's page, press Start and return what the page shows then."""
+    wait = WebDriverWait(browser, 20, poll_frequency=0.05)
+    boxes = "textarea:not([aria-hidden])"
+
+    def fill(number: int, text: str) -> None:
+        wait.until(lambda _: len(browser.find_elements(By.CSS_SELECTOR, boxes)) > number)
+        browser.find_elements(By.CSS_SELECTOR, boxes)[number].send_keys(text)
+
+    fill(0, question)
+    for number, document in enumerate(documents, start=1):
+        browser.find_element(By.CSS_SELECTOR, "[aria-label='Add to Documents button']").click()
+        fill(number, document)
+    (start,) = browser.find_elements(By.XPATH, "//button[contains(., 'Start')]")
+    wait.until(lambda _: start.is_enabled())
+    start.click()
+    body = browser.find_element(By.TAG_NAME, "body")
+    wait.until(lambda _: "[1] “" in body.text)
+    return body.text

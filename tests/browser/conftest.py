@@ -31,6 +31,7 @@ def browser(_chromium: Chrome) -> Chrome:
     from tests.browser.chromium import complaints, requested, resize
 
     resize(_chromium, 1280, 900)
+    _chromium.get("about:blank")
     complaints(_chromium)
     requested(_chromium)
     return _chromium

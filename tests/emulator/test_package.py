@@ -76,6 +76,7 @@ def stopped():
     "start",
     [
         lambda: main(["--port", "0"], stop=stopped()),
+        lambda: main(["--port", "0", "--era", "2024"], stop=stopped()),
         lambda: run(port=0, stop=stopped()),
     ],
 )

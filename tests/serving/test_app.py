@@ -17,6 +17,7 @@ from starlette.routing import Mount
 
 from ai21_chains import Emulator
 from ai21_chains.emulator import Fault
+from ai21_chains.errors import ConfigurationError
 from ai21_chains.serving import ChainConfig, Deployment, ServerConfig, create_app
 from ai21_chains.serving.app import Gateway
 from tests.servers.scripted import (
@@ -192,7 +193,8 @@ async def test_a_chain_streams_like_a_model() -> None:
 
 
 async def test_a_chain_is_served_in_langserves_form_too() -> None:
-    asked = {"input": {"question": "When does the museum open?", "documents": ["The museum opens at ten."]}}
+    documents = ["The museum opens at ten."]
+    asked = {"input": {"question": "When does the museum open?", "documents": documents}}
     app = emulated(**QA)
     response = await post(app, asked, "/chains/qa/invoke")
     assert response.json()["output"]["status"] == "answered"
@@ -683,3 +685,29 @@ async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
 async def test_other_protocols_are_not_spoken() -> None:
     with pytest.raises(NotImplementedError, match="websocket"):
         await emulated()({"type": "websocket"}, None, None)  # type: ignore[arg-type]
+
+
+# --- Readiness -------------------------------------------------------------------------------
+
+
+async def test_ready_is_asked_of_the_upstream_server_now_and_then() -> None:
+    with scripted(fails("401 Unauthorized")) as server:
+        app = in_front_of(server)
+        assert [(await get(app, "/ready")).status_code for _ in range(3)] == [200] * 3
+        assert [one.target for one in server.requests] == ["/studio/v1/models"]
+        app.draining = True
+        assert (await get(app, "/ready")).status_code == 503
+
+
+@pytest.mark.parametrize("script", [fails("503 Service Unavailable"), [CUT]], ids=["503", "cut"])
+async def test_not_ready_while_the_upstream_server_fails(script: Any) -> None:
+    with scripted(script) as server:
+        app = in_front_of(server)
+        assert (await get(app, "/ready")).status_code == 503
+        assert (await get(app, "/health/readiness")).status_code == 200
+
+
+async def test_a_chain_that_cannot_be_made_is_told_at_the_start() -> None:
+    app = emulated(chains=(ChainConfig(name="x", kind="extraction"),))
+    with pytest.raises(ConfigurationError, match="x"):
+        await app.open()

@@ -51,6 +51,14 @@ def test_without_a_key_the_emulator_answers_and_that_is_said() -> None:
     assert config.api_key(config.deployments[0]) is not None
 
 
+def test_a_server_on_the_emulator_remembers_no_requests() -> None:
+    config = load_config()
+    assert config.http_client is not None
+    config.http_client.get(f"{STUDIO}/models")
+    assert config.emulator is not None
+    assert config.emulator.requests == []
+
+
 def test_the_environment_names_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AI21_API_KEY", "sk-environment")
     monkeypatch.setenv("AI21_API_BASE", "http://127.0.0.1:9/v1")

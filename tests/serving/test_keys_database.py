@@ -7,6 +7,7 @@ import inspect
 import sqlite3
 import subprocess
 import sys
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from pydantic import SecretStr
 
 import ai21_chains.serving
 from ai21_chains.errors import AI21Error, ConfigurationError, MissingExtraError
-from ai21_chains.serving._keys_database import HEAD, VERSION_TABLE, metadata
+from ai21_chains.serving._keys_database import HEAD, VERSION_TABLE, connect, metadata
+from ai21_chains.serving._keys_ledger import Ledger, Spend
 from ai21_chains.serving._refusals import Refused
 from ai21_chains.serving.keys import KeyStore, default_database_url
 
@@ -70,6 +72,23 @@ async def test_what_a_database_holds_is_there_again(address: str) -> None:
         key, _ = await store.create("alice")
     async with KeyStore(address, master_key=None) as store:
         assert await store.list() == [key]
+
+
+async def test_what_is_used_is_written_from_time_to_time(address: str) -> None:
+    day = date(2026, 11, 22)
+    async with KeyStore(address, master_key=None):
+        pass
+    engines = [connect(address) for _ in range(2)]
+    writer, reader = (Ledger(engine, interval=0.001) for engine in engines)
+    writer.open()
+    writer.add("master", day, "jamba-mini", 10, 5, Decimal("0.01"))
+    while not await reader.on(day):
+        await asyncio.sleep(0.001)
+
+    assert await reader.on(day) == [Spend("master", "jamba-mini", 1, 10, 5, Decimal("0.01"))]
+    await writer.close()
+    for engine in engines:
+        await engine.dispose()
 
 
 async def test_readers_do_not_wait_for_the_writer(file: Path, address: str) -> None:
@@ -159,13 +178,23 @@ def test_a_driver_that_is_not_installed_names_its_extra(
         KeyStore(address, master_key=None)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="where it is differs")
+@pytest.mark.parametrize(
+    ("platform", "folder"),
+    [
+        ("linux", "xdg"),
+        ("win32", "appdata"),
+        ("darwin", "home/Library/Application Support"),
+    ],
+)
 def test_by_default_the_database_is_the_users_wherever_the_server_starts(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, platform: str, folder: str
 ) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", "/xdg")
+    monkeypatch.setenv("LOCALAPPDATA", "/appdata")
+    monkeypatch.setenv("HOME", "/home")
+    monkeypatch.setattr(sys, "platform", platform)
 
-    assert default_database_url() == f"sqlite+aiosqlite:///{tmp_path}/ai21-chains/keys.db"
+    assert default_database_url() == f"sqlite+aiosqlite:////{folder}/ai21-chains/keys.db"
 
 
 async def spend_all(address: str, token: str) -> int:

@@ -38,9 +38,3 @@ def upgrade() -> None:
         sa.Column("unpriced", sa.BigInteger, nullable=False),
     )
     op.create_index("ai21_chains_usage_by_day", "ai21_chains_usage", ["day"])
-
-
-def downgrade() -> None:
-    """Drop both tables, with all keys."""
-    op.drop_table("ai21_chains_usage")
-    op.drop_table("ai21_chains_keys")

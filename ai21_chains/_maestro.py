@@ -1,0 +1,360 @@
+"""Maestro's runs: the request from messages and options, and the message from a run. Pure.
+
+AI21 describes them in its API reference (Maestro, runs; Assistants, run). A run is created by one
+request and then looked at until it has ended, which takes from seconds to minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Annotated, Any, Literal, TypeAlias, cast
+
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.content import Citation, create_citation
+from pydantic import AliasChoices, BeforeValidator, Field
+
+from ai21_chains import _options
+from ai21_chains._maestro_tools import Language, Requirements, Tools
+from ai21_chains._messages import PROVIDER, to_wire, usage_metadata
+from ai21_chains._request import json_schema
+from ai21_chains._wire import JSONObject
+from ai21_chains.client import AI21Client, Timeout, path
+from ai21_chains.errors import (
+    APIError,
+    APITimeoutError,
+    ConfigurationError,
+    ResponseFormatError,
+    RunFailedError,
+)
+
+logger = logging.getLogger("ai21_chains")
+
+RUNS = path("maestro", "runs")
+
+GROWTH = 1.5
+LONGEST_PAUSE = 10.0
+"""Seconds between two looks at a run, at the most, unless more are asked for."""
+
+LONGEST_LOOK = 30.0
+"""Seconds for one look at a run: it is a small answer, so a slow one is better asked for again."""
+
+UNNAMED = "maestro"
+"""The model's name in messages and traces when none was chosen."""
+
+
+# --- Options ---------------------------------------------------------------------------------
+
+
+def _as_list(given: object) -> object:
+    return [given] if isinstance(given, str) else given
+
+
+def _as_schema(given: Any) -> object:
+    if given is None:
+        return None
+    # JSON schema knows more types than the objects that tools are called with.
+    if isinstance(given, Mapping) and given.get("type") in _SCHEMA_TYPES:
+        return dict(given)
+    return json_schema(given, "Input")
+
+
+_SCHEMA_TYPES = ("object", "array", "string", "integer", "number", "boolean")
+_MODEL_NAMES = AliasChoices("models", "model")
+
+Models: TypeAlias = Annotated[
+    list[_options.Model] | None,
+    BeforeValidator(_as_list),
+    Field(min_length=1, validation_alias=_MODEL_NAMES),
+]
+Budget = Literal["low", "medium", "high"]
+Include = Sequence[Literal["data_sources", "requirements_result"]]
+Identity: TypeAlias = Annotated[str, Field(min_length=1)]
+OutputType: TypeAlias = Annotated[JSONObject | None, BeforeValidator(_as_schema)]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class MaestroOptions(_options.TransportOptions, total=False):
+    """What can be set for a single call; each has the meaning that it has in the constructor."""
+
+    models: Models
+    agent_id: Identity | None
+    system_prompt: str | None
+    requirements: Requirements | None
+    tools: Tools | None
+    budget: Budget | None
+    include: Include | None
+    output_type: OutputType
+    response_language: Language | None
+    stop: _options.Stop | None
+    max_tokens: _options.MaxTokens | None
+    poll_interval_sec: Seconds
+    poll_timeout_sec: Seconds
+    model_kwargs: dict[str, Any]
+    # Read by LangChain, which passes it on all the same.
+    stream: bool
+
+
+# --- The request -----------------------------------------------------------------------------
+
+_OF_RUNS = ("models", "requirements", "tools", "budget", "max_tokens")
+"""Fields that an agent has of its own."""
+
+_OF_BOTH = ("system_prompt", "include", "output_type", "response_language")
+_SET_HERE = frozenset({"input", "stream", *_OF_RUNS, *_OF_BOTH})
+
+
+def build(messages: Sequence[BaseMessage], options: MaestroOptions) -> tuple[str, JSONObject]:
+    """Return the path and the body of the request that starts a run; only what is set is in it.
+
+    Args:
+        messages: The conversation.
+        options: What was asked for, checked.
+
+    Raises:
+        ConfigurationError: The messages or options cannot be sent to Maestro.
+    """
+    agent_id = options.get("agent_id")
+    instructions, turns = _divided(messages)
+    prompts = [options.get("system_prompt"), *instructions]
+    fields = {name: _written(options.get(name)) for name in _OF_RUNS}
+    if agent_id:
+        for name in (name for name, value in fields.items() if value):
+            raise ConfigurationError(
+                f"ChatMaestro: {name} does not go with agent_id: an agent has its own"
+            )
+    fields |= {name: options.get(name) for name in _OF_BOTH}
+    fields["system_prompt"] = "\n\n".join(filter(None, prompts))
+    fields["include"] = _included(options)
+    body = {"input": turns, **{k: v for k, v in fields.items() if v not in (None, "", [])}}
+    for name in (extra := options.get("model_kwargs") or {}):
+        if name in _SET_HERE:
+            raise ConfigurationError(f"model_kwargs holds {name!r}, which ChatMaestro sets itself")
+    return path("assistants", agent_id, "run") if agent_id else RUNS, {**body, **extra}
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [one if isinstance(one, str) else one.to_wire() for one in value]
+    return value
+
+
+def _divided(messages: Sequence[BaseMessage]) -> tuple[list[str], list[JSONObject]]:
+    """Return the instructions among the messages, and the turns of the conversation."""
+    instructions: list[str] = []
+    turns: list[JSONObject] = []
+    for message in to_wire(messages):
+        if message["role"] == "tool" or message.get("tool_calls"):
+            raise ConfigurationError(
+                "Maestro runs its tools itself and reads no calls of others: leave messages with "
+                "tool calls, and the tools' answers, out"
+            )
+        if message["role"] == "system":
+            instructions.append(message["content"])
+        else:
+            turns.append({"role": message["role"], "content": message["content"]})
+    if not turns:
+        raise ConfigurationError("messages holds instructions only: there is nothing to answer")
+    return instructions, turns
+
+
+def _included(options: MaestroOptions) -> list[str]:
+    given = options.get("include")
+    if given is not None:
+        return list(given)
+    agent = options.get("agent_id")
+    sources = ["data_sources"] if options.get("tools") or agent else []
+    scores = ["requirements_result"] if options.get("requirements") or agent else []
+    return sources + scores
+
+
+# --- The run ---------------------------------------------------------------------------------
+
+
+class Watch:
+    """One run, from its start to its end: what to ask next, when, and when to give up."""
+
+    def __init__(
+        self,
+        client: AI21Client,
+        options: MaestroOptions,
+        run_id: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Start the clock.
+
+        Args:
+            client: What asks.
+            options: What was asked for, checked.
+            run_id: The run, if there is one already.
+            clock: Tells the time, in seconds.
+        """
+        self.client = _impatient(client)
+        """What to look at the run with."""
+        self.run_id = run_id
+        self.run: JSONObject = {}
+        """The run as it was seen last."""
+        self._where = f"{client.base_url}{RUNS}"
+        self._options = options
+        self._clock = clock
+        self._pause = options["poll_interval_sec"]
+        self._longest = max(self._pause, LONGEST_PAUSE)
+        self._end = clock() + options["poll_timeout_sec"]
+
+    @property
+    def path(self) -> str:
+        """Where the run is looked at."""
+        return path("maestro", "runs", self.run_id or "")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to wait for."""
+        return self.run.get("status") == "completed"
+
+    def take(self, answer: object) -> None:
+        """Take the run as the server shows it.
+
+        Raises:
+            ResponseFormatError: It is no run.
+            RunFailedError: It ended without a result.
+        """
+        if not (isinstance(answer, dict) and answer.get("id") and "status" in answer):
+            raise ResponseFormatError(
+                f"{self._where} answered with something that is no Maestro run. Check base_url, and"
+                " any proxy in between"
+            )
+        if self.run_id is None:
+            logger.info("Maestro run %s has started", answer["id"])
+        self.run, self.run_id = answer, str(answer["id"])
+        if answer["status"] in ("failed", "requires_action"):
+            raise self._failure()
+
+    def pause(self) -> float:
+        """Return the seconds to wait before the next look.
+
+        Raises:
+            APITimeoutError: Time is up.
+        """
+        if not self.run:
+            return 0.0
+        left = self._end - self._clock()
+        if left <= 0:
+            late = APITimeoutError(
+                f"Maestro run {self.run_id} is {self.run['status']} after "
+                f"{self._options['poll_timeout_sec']:g} s. {self._goes_on}, and raise "
+                "poll_timeout_sec"
+            )
+            raise self._about_the_run(late)
+        pause, self._pause = self._pause, min(self._pause * GROWTH, self._longest)
+        return min(pause, left)
+
+    @contextmanager
+    def naming_the_run(self) -> Iterator[None]:
+        """Have an error say which run it leaves alone."""
+        try:
+            yield
+        except APIError as error:
+            error.args = (f"{error}. {self._goes_on}",)
+            raise self._about_the_run(error) from error.__cause__
+
+    def message(self) -> AIMessage:
+        """Return the result of a run that has ended."""
+        stops = self._options.get("stop") or []
+        model = (self._options.get("models") or [UNNAMED])[0]
+        return to_message(self.run, model, [stops] if isinstance(stops, str) else stops)
+
+    @property
+    def _goes_on(self) -> str:
+        return f"It goes on: get its answer with ChatMaestro.resume({self.run_id!r})"
+
+    def _failure(self) -> RunFailedError:
+        error = self.run.get("error")
+        detail = str(error.get("message") or "") if isinstance(error, Mapping) else ""
+        if self.run["status"] == "failed":
+            said = " ".join(detail.split()) or "the server does not say why"
+            what = f"failed: {said}. Invoke the model again to start another run"
+        else:
+            what = (
+                "waits for an action (requires_action), for which AI21's API has no endpoint. Leave"
+                " out the tool that asks for it, or go on in AI21 Studio"
+            )
+        failure = RunFailedError(f"Maestro run {self.run_id} {what}", body=self.run, detail=detail)
+        return cast(RunFailedError, self._about_the_run(failure))
+
+    def _about_the_run(self, error: APIError) -> APIError:
+        error.run_id = self.run_id
+        # Who tries again would start a second run and pay for it.
+        error.is_retryable = False  # type: ignore[attr-defined]
+        return error
+
+
+def _impatient(client: AI21Client) -> AI21Client:
+    given = client.timeout
+    own = client.http_client is not None or client.http_async_client is not None
+    if isinstance(given, Timeout) or (given is None and own):
+        return client
+    return replace(client, timeout=min(given or LONGEST_LOOK, LONGEST_LOOK))
+
+
+# --- The message -----------------------------------------------------------------------------
+
+
+def to_message(run: Mapping[str, Any], model: str, stops: Iterable[str] = ()) -> AIMessage:
+    """Convert a run that has ended to a message.
+
+    What the answer rests on is in `additional_kwargs["citations"]`, from where LangChain's
+    `content_blocks` have it as annotations of the text.
+
+    Args:
+        run: The run.
+        model: The model that was asked for.
+        stops: Texts that end the answer: Maestro knows none, so it is cut here.
+    """
+    result = run.get("result")
+    if isinstance(result, str):
+        for stop in stops:
+            result = result.split(stop, 1)[0]
+    elif result is not None:
+        result = json.dumps(result, ensure_ascii=False)
+    known = {name: run[name] for name in ("data_sources", "requirements_result") if run.get(name)}
+    citations = list(_citations(run.get("data_sources")))
+    return AIMessage(
+        content=result or "",
+        id=str(run["id"]),
+        additional_kwargs={"citations": citations} if citations else {},
+        response_metadata={
+            "model_provider": PROVIDER,
+            "model_name": model,
+            "id": str(run["id"]),
+            "status": run["status"],
+            **known,
+        },
+        usage_metadata=usage_metadata(run.get("usage")),
+    )
+
+
+def _citations(sources: object) -> Iterator[Citation]:
+    for found in _found(sources, "file_search"):
+        place = {
+            "document_id": found.get("file_id"),
+            "source": found.get("file_name"),
+            "order": found.get("order"),
+        }
+        yield _citation(found, place, title=found.get("file_name"))
+    for found in _found(sources, "web_search"):
+        yield _citation(found, {"source": found.get("url")}, url=found.get("url"))
+
+
+def _found(sources: object, kind: str) -> list[Mapping[str, Any]]:
+    found = sources.get(kind) if isinstance(sources, Mapping) else None
+    return [one for one in found or () if isinstance(one, Mapping)]
+
+
+def _citation(found: Mapping[str, Any], place: Mapping[str, Any], **fields: Any) -> Citation:
+    extras = {**place, "score": found.get("score")}
+    known: Any = {name: value for name, value in extras.items() if value is not None}
+    return create_citation(cited_text=found.get("text"), **fields, **known)

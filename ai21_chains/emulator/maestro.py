@@ -1,0 +1,300 @@
+"""Maestro's runs (AI21 API reference, Maestro; Assistants, run).
+
+What AI21 does not document is the emulator's own: the wording of refusals, what scores a
+requirement, and `finish_reason`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from .brains import Reply
+from .chat import MODELS, UNSUPPORTED_MODEL
+from .exchange import Request, Response
+from .forms import quoted
+from .routes import FORBIDDEN, Routes, json_answer, refusal
+from .validation import (
+    ByType,
+    Error,
+    ListOf,
+    Location,
+    Number,
+    Object,
+    OneOf,
+    boolean,
+    faults_of,
+    mapping,
+    string,
+)
+
+if TYPE_CHECKING:
+    from .core import Emulator
+
+OTHER_MODELS = (
+    "claude-3.5-sonnet",
+    "claude-3.7-sonnet",
+    "gemini-2.5-pro",
+    "gpt-4.1-large",
+    "gpt-4.1-mini",
+    "gpt-4o",
+)
+"""Models of others that Maestro's documentation names."""
+
+LANGUAGES = (
+    "arabic",
+    "dutch",
+    "english",
+    "french",
+    "german",
+    "hebrew",
+    "italian",
+    "portuguese",
+    "spanish",
+    "unset",
+)
+MOST_REQUIREMENTS = 10
+
+TURN = Object({"role": OneOf(("user", "assistant")), "content": string}, {})
+
+
+def text_or_turns(value: Any, loc: Location) -> Iterator[Error]:
+    """A string, or a list of turns with `role` = "user" or "assistant" and `content`."""
+    if not isinstance(value, str):
+        yield from ListOf(TURN)(value, loc)
+
+
+REQUIREMENT = Object({"name": string, "description": string}, {"is_mandatory": boolean})
+FUNCTION = Object({"name": string, "description": string, "parameters": mapping}, {})
+TOOL = ByType(
+    {
+        "http": Object(
+            {"function": FUNCTION, "endpoint": Object({"url": string}, {"headers": mapping})}, {}
+        ),
+        "mcp": Object(
+            {},
+            {
+                "server_label": string,
+                "server_url": string,
+                "headers": mapping,
+                "allowed_tools": ListOf(string),
+                "mcp_id": string,
+            },
+        ),
+        "file_search": Object(
+            {},
+            {
+                "labels": ListOf(string),
+                "labels_filter_mode": OneOf(("AND", "OR")),
+                "labels_filter": mapping,
+                "file_ids": ListOf(string),
+                "path": string,
+                "retrieval_strategy": OneOf(("segments", "default", "add_neighbors", "full_doc")),
+                "max_neighbors": Number(whole=True),
+                "retrieval_similarity_threshold": Number(),
+                "hybrid_search_alpha": Number(),
+                "use_two_step_embedders": boolean,
+                "response_language": OneOf(LANGUAGES),
+            },
+        ),
+        "web_search": Object(
+            {},
+            {
+                "urls": ListOf(string),
+                "fallback_to_web": boolean,
+                "query_suffix": string,
+                "rephrase_query": boolean,
+                "use_cached_pages": boolean,
+            },
+        ),
+    }
+)
+INCLUDE = ListOf(OneOf(("data_sources", "requirements_result")))
+LANGUAGE = OneOf(LANGUAGES)
+RUN = Object(
+    {"input": text_or_turns},
+    {
+        "system_prompt": string,
+        "requirements": ListOf(REQUIREMENT),
+        "tools": ListOf(TOOL),
+        "models": ListOf(string),
+        "budget": OneOf(("low", "medium", "high")),
+        "include": INCLUDE,
+        "output_type": mapping,
+        "response_language": LANGUAGE,
+    },
+)
+AGENT_RUN = Object(
+    {"input": ListOf(TURN)},
+    {
+        "system_prompt": string,
+        "include": INCLUDE,
+        "output_type": mapping,
+        "response_language": LANGUAGE,
+    },
+)
+
+
+class Runs:
+    """The runs of one emulator, and how often each is still to be seen in progress."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._ended: dict[str, Mapping[str, Any]] = {}
+        self._looks: dict[str, int] = {}
+
+    def start(self, run: Mapping[str, Any], looks: int) -> Mapping[str, Any]:
+        """Keep a run, and return it as it is shown at first: in progress."""
+        with self._lock:
+            self._ended[run["id"]] = run
+            self._looks[run["id"]] = looks
+        return _in_progress(run)
+
+    def look(self, run_id: str) -> Mapping[str, Any] | None:
+        """Return a run as it is now, or None if there is none."""
+        with self._lock:
+            run = self._ended.get(run_id)
+            if run is None or not self._looks[run_id]:
+                return run
+            self._looks[run_id] -= 1
+            return _in_progress(run)
+
+
+def _in_progress(run: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**dict.fromkeys(run), "id": run["id"], "status": "in_progress"}
+
+
+def create_run(emulator: Emulator, request: Request) -> Response:
+    """Start a run of Maestro's; it calls no tools, and requirements look for quoted words."""
+    if not emulator.knows(request):
+        return FORBIDDEN
+    if faults := faults_of(request.body, RUN):
+        return refusal(422, faults)
+    body = request.json
+    if detail := _broken_rule(body):
+        return refusal(422, detail)
+    return _started(emulator, body)
+
+
+def run_agent(emulator: Emulator, request: Request, assistant_id: str) -> Response:
+    """Start a run of an agent; there is one of any id, without settings of its own."""
+    if not emulator.knows(request):
+        return FORBIDDEN
+    if faults := faults_of(request.body, AGENT_RUN):
+        return refusal(422, faults)
+    return _started(emulator, request.json)
+
+
+def get_run(emulator: Emulator, request: Request, run_id: str) -> Response:
+    """Look at a run: `Emulator(pending_looks=…)` says how often it is in progress."""
+    if not emulator.knows(request):
+        return FORBIDDEN
+    run = emulator.state(Runs).look(run_id)
+    return refusal(404, "Not Found") if run is None else json_answer(run)
+
+
+def at_most_ten_requirements(body: Mapping[str, Any]) -> str | None:
+    """A run has at most ten requirements."""
+    if len(body.get("requirements") or ()) > MOST_REQUIREMENTS:
+        return f"requirements has more than {MOST_REQUIREMENTS} items"
+    return None
+
+
+def one_search_of_a_kind(body: Mapping[str, Any]) -> str | None:
+    """A run has at most one `file_search` and one `web_search`."""
+    kinds = [tool["type"] for tool in body.get("tools") or ()]
+    for kind in ("file_search", "web_search"):
+        if kinds.count(kind) > 1:
+            return f"tools has more than one {kind}"
+    return None
+
+
+def known_models_only(body: Mapping[str, Any]) -> str | None:
+    """A run's models are Jamba models, or those of others that Maestro's documentation names."""
+    known = {*MODELS["2026"], *OTHER_MODELS}
+    return None if known.issuperset(body.get("models") or ()) else UNSUPPORTED_MODEL
+
+
+# AI21 documents these rules, not the texts: the wording is the emulator's.
+RULES = (at_most_ten_requirements, one_search_of_a_kind, known_models_only)
+
+
+def _broken_rule(body: Mapping[str, Any]) -> str | None:
+    return next((text for text in (rule(body) for rule in RULES) if text), None)
+
+
+def _started(emulator: Emulator, body: Mapping[str, Any]) -> Response:
+    reply = emulator.ask(_as_chat(body))
+    run = _ended(str(emulator.new_id()), reply, body)
+    return json_answer(emulator.state(Runs).start(run, emulator.pending_looks))
+
+
+def _as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run as a chat request, which brains understand."""
+    said = body["input"]
+    turns = [{"role": "user", "content": said}] if isinstance(said, str) else list(said)
+    request: dict[str, Any] = {"model": (body.get("models") or ["jamba-mini"])[0]}
+    system = [body["system_prompt"]] if body.get("system_prompt") else []
+    system += [f"Requirement: {one['description']}" for one in body.get("requirements") or ()]
+    if schema := body.get("output_type"):
+        request["response_format"] = {"type": "json_object"}
+        system.append(f"Answer with JSON that is valid against this schema:\n{json.dumps(schema)}")
+    if system:
+        turns.insert(0, {"role": "system", "content": "\n\n".join(system)})
+    return {**request, "messages": turns}
+
+
+def _ended(run_id: str, reply: Reply, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run as it is at its end.
+
+    A brain decides that a run fails, or waits for an action, by the finish reason of its reply.
+    """
+    run: dict[str, Any] = {"id": run_id, "status": reply.finish_reason, "result": None}
+    run |= {"data_sources": None, "requirements_result": None, "error": None}
+    if run["status"] == "failed":
+        return {**run, "error": {"message": reply.content or "The run failed."}}
+    if run["status"] == "requires_action":
+        return run
+    text = reply.content or ""
+    try:
+        run |= {"status": "completed", "result": json.loads(text) if body.get("output_type") else text}
+    except ValueError:
+        error = {"message": "The result does not fit output_type."}
+        return {**run, "status": "failed", "error": error}
+    wanted = body.get("include") or ()
+    if "data_sources" in wanted:
+        run["data_sources"] = {"file_search": None, "web_search": None, "tool_calls": None}
+    if "requirements_result" in wanted and body.get("requirements"):
+        run["requirements_result"] = _scores(text, body["requirements"])
+    return run
+
+
+def _scores(text: str, requirements: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Score an answer: of a requirement it must have the words that stand in quotation marks."""
+    scored = [_scored(text, requirement) for requirement in requirements]
+    failed = any(one["is_mandatory"] and one["score"] < 1 for one in scored)
+    mean = sum(one["score"] for one in scored) / len(scored)
+    reason = "requirements_met" if mean == 1 else "requirements_not_met"
+    return {"score": 0.0 if failed else mean, "finish_reason": reason, "requirements": scored}
+
+
+def _scored(text: str, requirement: Mapping[str, Any]) -> dict[str, Any]:
+    wanted = quoted(requirement["description"])
+    missing = [words for words in wanted if words.lower() not in text.lower()]
+    return {
+        "name": requirement["name"],
+        "description": requirement["description"],
+        "is_mandatory": bool(requirement.get("is_mandatory")),
+        "score": 1 - len(missing) / len(wanted) if wanted else 1.0,
+        "reason": f"The answer lacks {', '.join(missing)}." if missing else None,
+    }
+
+
+ROUTES: Routes = {
+    "/maestro/runs": {"POST": create_run},
+    "/maestro/runs/{run_id}": {"GET": get_run},
+    "/assistants/{assistant_id}/run": {"POST": run_agent},
+}
+BODIES = {"POST /maestro/runs": RUN, "POST /assistants/{assistant_id}/run": AGENT_RUN}
