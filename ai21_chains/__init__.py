@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ai21_chains._version import __version__
 
 if TYPE_CHECKING:
+    from ai21_chains._cost import cost
     from ai21_chains.answers import GroundedAnswer
     from ai21_chains.chains.classification import create_classification_chain
     from ai21_chains.chains.contextual_answers import create_contextual_answers_chain
@@ -25,10 +26,14 @@ if TYPE_CHECKING:
     from ai21_chains.emulator import Emulator
     from ai21_chains.errors import AI21Error
     from ai21_chains.evaluation import evaluate_grounded_qa
+    from ai21_chains.llms import AI21LLM
     from ai21_chains.registration import register_with_langchain
     from ai21_chains.retrievers import BM25Retriever
+    from ai21_chains.serving.app import create_app
+    from ai21_chains.serving.langserve import add_ai21_routes
 
 __all__ = [
+    "AI21LLM",
     "AI21Error",
     "BM25Retriever",
     "ChatAI21",
@@ -37,6 +42,9 @@ __all__ = [
     "GroundedAnswer",
     "RejectedQuote",
     "__version__",
+    "add_ai21_routes",
+    "cost",
+    "create_app",
     "create_classification_chain",
     "create_contextual_answers_chain",
     "create_conversational_qa_chain",
@@ -52,12 +60,16 @@ __all__ = [
 
 _HOMES = {
     "AI21Error": "errors",
+    "AI21LLM": "llms",
     "BM25Retriever": "retrievers",
     "ChatAI21": "chat_models",
     "Citation": "citations",
     "Emulator": "emulator",
     "GroundedAnswer": "answers",
     "RejectedQuote": "citations",
+    "add_ai21_routes": "serving.langserve",
+    "cost": "_cost",
+    "create_app": "serving.app",
     "create_classification_chain": "chains.classification",
     "create_contextual_answers_chain": "chains.contextual_answers",
     "create_conversational_qa_chain": "chains.conversational_qa",

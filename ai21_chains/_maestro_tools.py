@@ -5,6 +5,7 @@ The fields are those of AI21's API reference (Maestro, create a run), which boun
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -342,5 +343,5 @@ def _explained(error: ValidationError, kind: type[_Part]) -> ConfigurationError:
     if first["type"] == "extra_forbidden":
         known = ", ".join(kind.model_fields)
         return ConfigurationError(f"{kind.__name__}: unknown argument {name!r}; it has {known}")
-    problem = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    problem = re.sub("^(?:Value error, )?(?:Input|String|Field) ", "", first["msg"])
     return ConfigurationError(f"{kind.__name__}: {f'{name} {problem}'.lstrip()}")

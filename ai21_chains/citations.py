@@ -25,8 +25,8 @@ from typing import Any, Literal
 from langchain_core.documents import Document
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai21_chains._approximate import find_elided, find_fuzzy
-from ai21_chains._quotes import (
+from ai21_chains._quotes.approximate import find_elided, find_fuzzy
+from ai21_chains._quotes.search import (
     Hit,
     Miss,
     Quote,

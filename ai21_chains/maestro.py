@@ -175,8 +175,8 @@ class ChatMaestro(AI21Component, BaseChatModel):
         return super()._get_llm_string(stop=stop, **_traced(TRANSPORT - {"base_url"}, kwargs))
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        models = kwargs.get("model") or kwargs.get("models") or self.models or UNNAMED
-        name = models if isinstance(models, str) else models[0]
+        models = kwargs.get("model") or kwargs.get("models") or self.models or [UNNAMED]
+        name = models[0] if isinstance(models, list) else str(models)
         params = LangSmithParams(ls_provider=PROVIDER, ls_model_name=name, ls_model_type="chat")
         if stops := stop or self.stop:
             params["ls_stop"] = [stops] if isinstance(stops, str) else stops

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from langchain_core.documents import Document
 from pydantic import ValidationError
 
-from ai21_chains._normalize import normalize
+from ai21_chains._quotes.normalize import normalize
 from ai21_chains.citations import Citation, PreparedDocuments, RejectedQuote, verify_quote
 
 CONTRACT = """\

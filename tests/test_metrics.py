@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai21_chains._metrics import (
+from ai21_chains.answers import GroundedAnswer
+from ai21_chains.citations import Citation, RejectedQuote
+from ai21_chains.evaluation._metrics import (
     FIGURES,
     Overlap,
     Part,
@@ -33,8 +35,6 @@ from ai21_chains._metrics import (
     sentence_spans,
     touched,
 )
-from ai21_chains.answers import GroundedAnswer
-from ai21_chains.citations import Citation, RejectedQuote
 
 words = st.lists(st.sampled_from(["ten", "the", "Museum", "opens", "at", "1,562", "o'clock"]))
 texts = words.map(" ".join)

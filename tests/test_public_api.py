@@ -10,6 +10,7 @@ import pytest
 import ai21_chains
 
 PUBLIC = [
+    "AI21LLM",
     "AI21Error",
     "BM25Retriever",
     "ChatAI21",
@@ -18,6 +19,9 @@ PUBLIC = [
     "GroundedAnswer",
     "RejectedQuote",
     "__version__",
+    "add_ai21_routes",
+    "cost",
+    "create_app",
     "create_classification_chain",
     "create_contextual_answers_chain",
     "create_conversational_qa_chain",
@@ -57,7 +61,17 @@ def test_the_package_imports_nothing_until_a_name_is_used() -> None:
 
 
 def test_the_chat_model_loads_no_optional_dependency_and_no_emulator() -> None:
-    heavy = {"typer", "pypdfium2", "rapidfuzz", "ai21_chains.emulator", "ai21_chains.cli"}
+    heavy = {
+        "typer",
+        "starlette",
+        "sqlalchemy",
+        "botocore",
+        "google.auth",
+        "pypdfium2",
+        "rapidfuzz",
+        "ai21_chains.emulator",
+        "ai21_chains.cli",
+    }
     code = f"import sys; from ai21_chains import ChatAI21; print([*{heavy} & sys.modules.keys()])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

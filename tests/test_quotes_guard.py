@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ai21_chains._elision import dropped_bound, dropped_negation, joins_sentences
-from ai21_chains._vocabulary import is_word
-from ai21_chains._wording import could_be_slip
+from ai21_chains._quotes.elision import dropped_bound, dropped_negation, joins_sentences
+from ai21_chains._quotes.vocabulary import is_word
+from ai21_chains._quotes.wording import could_be_slip
 from ai21_chains.citations import Citation, PreparedDocuments, RejectedQuote, verify_quote
 
 LEASE = """\

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ai21_chains._normalize import normalize
-from ai21_chains._quotes import cuts_word
+from ai21_chains._quotes.normalize import normalize
+from ai21_chains._quotes.search import cuts_word
 from ai21_chains.citations import Citation, RejectedQuote, verify_quote
 
 # Default_Ignorable_Code_Point of Unicode 15, the first and the last of each range.

@@ -9,7 +9,7 @@ from .completions import completion, count_prompt_tokens, events
 from .exchange import Request, Response
 from .routes import FORBIDDEN, Routes, json_answer, refusal
 from .validation import (
-    ByRole,
+    ByKind,
     Constant,
     Error,
     ListOf,
@@ -50,7 +50,7 @@ UNSUPPORTED_MODEL = (
 
 FUNCTION_CALL = Object({"name": string, "arguments": string}, {})
 TOOL_CALL = Object({"id": string, "function": FUNCTION_CALL}, {"type": Constant("function")})
-MESSAGE = ByRole(
+MESSAGE = ByKind(
     {
         "user": ("UserMessage", Object({"content": string}, {})),
         "assistant": (

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from uuid import UUID
 
-from . import chat, jurassic, models
+from . import chat, jurassic, maestro, models
 from .brains import Brain, BrainError, EmulatorError, Reply
 from .completions import limited
 from .exchange import Request, Response
@@ -33,6 +33,7 @@ FAMILIES: dict[Era, tuple[ModuleType, ...]] = {
     "2026": (
         chat,
         models,
+        maestro,
     ),
 }
 """The families of endpoints of each era: modules with `ROUTES`, and perhaps `BODIES`."""
@@ -68,12 +69,15 @@ class Emulator:
         new_id: Makes the ids of answers and tool calls; for tests that compare whole bodies.
         era: Which server is played: "2026" is today's; "2024" is that of autumn 2024, which knows
             Jurassic-2 and the first Jamba models, and nothing that came later.
+        pending_looks: How often work that takes time, such as a Maestro run, is seen in progress
+            before it is seen to have ended.
 
     Attributes:
         requests: Every request seen so far, oldest first.
         faults: The faults still to come; it may be added to at any time.
         new_id: Makes ids.
         era: Which server is played.
+        pending_looks: How often work that takes time is seen in progress.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Emulator:
         api_keys: Collection[str] | None = None,
         new_id: Callable[[], UUID] = uuid.uuid4,
         era: Era = "2026",
+        pending_looks: int = 0,
     ) -> None:
         self.requests: list[Request] = []
         self.faults: list[Fault] = list(faults)
@@ -91,6 +96,7 @@ class Emulator:
         self._api_keys = api_keys
         self.new_id = new_id
         self.era = era
+        self.pending_looks = pending_looks
         self._states: dict[object, object] = {}
         self._lock = Lock()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import ModuleType
 
-from .chat import MODELS, RULES
+from .chat import MODELS
 from .core import FAMILIES
 from .faults import fault_rows
 from .validation import Object, describe
@@ -27,8 +27,9 @@ def _rows() -> Iterator[tuple[str, str, str]]:
         yield "model", model, "Accepted; any other id is answered with AI21's 422."
     for model in MODELS["2024"]:
         yield "model", model, 'Accepted with `Emulator(era="2024")`.'
-    for rule in RULES:
-        yield "rule", rule.__name__, rule.__doc__ or ""
+    for family in dict.fromkeys(families):
+        for rule in getattr(family, "RULES", ()):
+            yield "rule", rule.__name__, rule.__doc__ or ""
     for name, meaning in fault_rows():
         yield "fault", name, meaning
 

@@ -17,7 +17,7 @@ from .exchange import Request, Response
 from .forms import quoted
 from .routes import FORBIDDEN, Routes, json_answer, refusal
 from .validation import (
-    ByType,
+    ByKind,
     Error,
     ListOf,
     Location,
@@ -68,48 +68,52 @@ def text_or_turns(value: Any, loc: Location) -> Iterator[Error]:
 
 REQUIREMENT = Object({"name": string, "description": string}, {"is_mandatory": boolean})
 FUNCTION = Object({"name": string, "description": string, "parameters": mapping}, {})
-TOOL = ByType(
+ENDPOINT = Object({"url": string}, {"headers": mapping})
+HTTP = Object({"function": FUNCTION, "endpoint": ENDPOINT}, {})
+MCP = Object(
+    {},
     {
-        "http": Object(
-            {"function": FUNCTION, "endpoint": Object({"url": string}, {"headers": mapping})}, {}
-        ),
-        "mcp": Object(
-            {},
-            {
-                "server_label": string,
-                "server_url": string,
-                "headers": mapping,
-                "allowed_tools": ListOf(string),
-                "mcp_id": string,
-            },
-        ),
-        "file_search": Object(
-            {},
-            {
-                "labels": ListOf(string),
-                "labels_filter_mode": OneOf(("AND", "OR")),
-                "labels_filter": mapping,
-                "file_ids": ListOf(string),
-                "path": string,
-                "retrieval_strategy": OneOf(("segments", "default", "add_neighbors", "full_doc")),
-                "max_neighbors": Number(whole=True),
-                "retrieval_similarity_threshold": Number(),
-                "hybrid_search_alpha": Number(),
-                "use_two_step_embedders": boolean,
-                "response_language": OneOf(LANGUAGES),
-            },
-        ),
-        "web_search": Object(
-            {},
-            {
-                "urls": ListOf(string),
-                "fallback_to_web": boolean,
-                "query_suffix": string,
-                "rephrase_query": boolean,
-                "use_cached_pages": boolean,
-            },
-        ),
-    }
+        "server_label": string,
+        "server_url": string,
+        "headers": mapping,
+        "allowed_tools": ListOf(string),
+        "mcp_id": string,
+    },
+)
+FILE_SEARCH = Object(
+    {},
+    {
+        "labels": ListOf(string),
+        "labels_filter_mode": OneOf(("AND", "OR")),
+        "labels_filter": mapping,
+        "file_ids": ListOf(string),
+        "path": string,
+        "retrieval_strategy": OneOf(("segments", "default", "add_neighbors", "full_doc")),
+        "max_neighbors": Number(whole=True),
+        "retrieval_similarity_threshold": Number(),
+        "hybrid_search_alpha": Number(),
+        "use_two_step_embedders": boolean,
+        "response_language": OneOf(LANGUAGES),
+    },
+)
+WEB_SEARCH = Object(
+    {},
+    {
+        "urls": ListOf(string),
+        "fallback_to_web": boolean,
+        "query_suffix": string,
+        "rephrase_query": boolean,
+        "use_cached_pages": boolean,
+    },
+)
+TOOL = ByKind(
+    {
+        "http": ("HttpTool", HTTP),
+        "mcp": ("McpTool", MCP),
+        "file_search": ("FileSearch", FILE_SEARCH),
+        "web_search": ("WebSearch", WEB_SEARCH),
+    },
+    field="type",
 )
 INCLUDE = ListOf(OneOf(("data_sources", "requirements_result")))
 LANGUAGE = OneOf(LANGUAGES)
@@ -259,10 +263,11 @@ def _ended(run_id: str, reply: Reply, body: Mapping[str, Any]) -> dict[str, Any]
         return run
     text = reply.content or ""
     try:
-        run |= {"status": "completed", "result": json.loads(text) if body.get("output_type") else text}
+        result = json.loads(text) if body.get("output_type") else text
     except ValueError:
         error = {"message": "The result does not fit output_type."}
         return {**run, "status": "failed", "error": error}
+    run |= {"status": "completed", "result": result}
     wanted = body.get("include") or ()
     if "data_sources" in wanted:
         run["data_sources"] = {"file_search": None, "web_search": None, "tool_calls": None}

@@ -208,36 +208,39 @@ class Object:
 
 
 @dataclass(frozen=True)
-class ByRole:
-    """A check for a message, whose `role` says which fields it has.
+class ByKind:
+    """A check for an object of which one field says which others it has.
 
     Attributes:
-        kinds: For each role, the server's name of the message kind and the check of its fields.
+        kinds: For each kind, the server's name of it and the check of its fields.
+        field: The field that says the kind.
     """
 
     kinds: Mapping[str, tuple[str, Object]]
+    field: str = "role"
 
     def __str__(self) -> str:
         """Describe the check for the table of what is emulated."""
-        return "; ".join(f"{role}: {check}" for role, (_, check) in self.kinds.items())
+        return "; ".join(f"{kind}: {check}" for kind, (_, check) in self.kinds.items())
 
     def __call__(self, value: Any, loc: Location) -> Iterator[Error]:
-        """Want a message of a known role."""
+        """Want an object of a known kind."""
         base = "value_error.discriminated_union"
-        if not isinstance(value, dict) or "role" not in value:
-            text = "Discriminator 'role' is missing in value"
-            yield error(loc, text, f"{base}.missing_discriminator", discriminator_key="role")
+        field = self.field
+        if not isinstance(value, dict) or field not in value:
+            text = f"Discriminator {field!r} is missing in value"
+            yield error(loc, text, f"{base}.missing_discriminator", discriminator_key=field)
             return
-        role = value["role"]
-        if not isinstance(role, str) or role not in self.kinds:
+        kind = value[field]
+        if not isinstance(kind, str) or kind not in self.kinds:
             allowed = ", ".join(map(repr, self.kinds))
-            text = f"No match for discriminator 'role' and value {role!r}"
+            text = f"No match for discriminator {field!r} and value {kind!r}"
             text += f" (allowed values: {allowed})"
-            context = {"discriminator_key": "role", "discriminator_value": role}
-            kind = f"{base}.invalid_discriminator"
-            yield error(loc, text, kind, **context, allowed_values=allowed)
+            context = {"discriminator_key": field, "discriminator_value": kind}
+            code = f"{base}.invalid_discriminator"
+            yield error(loc, text, code, **context, allowed_values=allowed)
             return
-        name, check = self.kinds[role]
+        name, check = self.kinds[kind]
         yield from check(value, (*loc, name))
 
 

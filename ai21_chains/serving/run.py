@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
@@ -159,6 +160,9 @@ def work(options: Options, listener: socket.socket) -> None:
 def _serve(options: Options, listener: socket.socket, config: ServerConfig) -> None:
     # A mistake in the configuration is told before this is loaded, which takes a second.
     from ai21_chains.serving.app import Gateway
+
+    # httpx loads it with the first request, which would wait for it.
+    import_module("httpcore")
 
     gateway = Gateway(config)
     settings = uvicorn.Config(

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import uvicorn
@@ -70,11 +70,11 @@ INPUTS: dict[str, Any] = {
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[str]:
+def serving(app: Any, lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
     """Serve an application on loopback, from a thread of its own, and yield its address."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
-        uvicorn.Config(app, lifespan="off", ws="none", log_config=None, timeout_keep_alive=30)
+        uvicorn.Config(app, lifespan=lifespan, ws="none", log_config=None, timeout_keep_alive=30)
     )
     thread = threading.Thread(target=asyncio.run, args=(server.serve(sockets=[listener]),))
     thread.start()

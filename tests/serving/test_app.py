@@ -34,6 +34,7 @@ from tests.servers.scripted import (
     scripted,
     stream,
 )
+from tests.serving.apps import serving
 
 CHAT = "/v1/chat/completions"
 ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -436,6 +437,19 @@ async def test_who_hangs_up_in_a_stream_is_charged_for_it() -> None:
             leave()
         figures = (await get(app, "/metrics")).text
         assert 'ai21_chains_tokens_total{kind="completion",model="m"} 2.0' in figures
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_a_connection_that_is_closed_ends_the_work_upstream(streamed: bool) -> None:
+    with scripted([HOLD]) as server, serving(in_front_of(server)) as url:
+        async with httpx.AsyncClient(base_url=url) as http:
+            asking = asyncio.create_task(http.post(CHAT, json={**ASKED, "stream": streamed}))
+            while not server.requests:
+                await asyncio.sleep(0.005)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+        assert await asyncio.to_thread(server.left.wait, 5)
 
 
 async def test_who_sends_too_slowly_is_refused() -> None:

@@ -218,6 +218,7 @@ function begin() {
   $("source-side").hidden = true;
   $("result").hidden = false;
   $("progress").textContent = "Answering …";
+  $("progress").scrollIntoView({ block: "nearest" });
   $("send").disabled = true;
   $("stop").hidden = false;
 }

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from ai21_chains._metrics import Figure, Part, Place
 from ai21_chains._version import __version__
 from ai21_chains.answers import Status
 from ai21_chains.citations import RejectedQuote
+from ai21_chains.evaluation._metrics import Figure, Part, Place
 
 
 class ItemResult(BaseModel):

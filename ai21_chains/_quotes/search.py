@@ -2,7 +2,7 @@
 
 A stage of the search is a function from a source and a quote to findings: `Hit` for a place where
 the source says it, `Miss` for a place that comes near but says something else. The stages for
-quotes that differ in more than spelling are in `_approximate`.
+quotes that differ in more than spelling are in `approximate`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Literal
 
-from ai21_chains._normalize import NormalText, fold_char, normalize, points
-from ai21_chains._wording import Token, count_english, looks_english, tokenize
+from ai21_chains._quotes.normalize import NormalText, fold_char, normalize, points
+from ai21_chains._quotes.wording import Token, count_english, looks_english, tokenize
 
 Match = Literal["exact", "normalized", "elided", "fuzzy"]
 Reason = Literal[

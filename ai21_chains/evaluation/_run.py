@@ -18,13 +18,13 @@ from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, convert_to_messages
 from langchain_core.runnables import Runnable
 
-from ai21_chains import _metrics
-from ai21_chains._evaluation_report import ItemResult
-from ai21_chains._evaluation_set import EvaluationQuestion
-from ai21_chains._metrics import Part, Passages, Place
 from ai21_chains.answers import GroundedAnswer, sentences
 from ai21_chains.citations import Citation
 from ai21_chains.errors import ConfigurationError, StructuredOutputError
+from ai21_chains.evaluation import _metrics
+from ai21_chains.evaluation._metrics import Part, Passages, Place
+from ai21_chains.evaluation._report import ItemResult
+from ai21_chains.evaluation._sets import EvaluationQuestion
 
 DocumentsFor: TypeAlias = Literal["relevant", "all", "chain"] | Runnable[str, list[Document]]
 """What a question is asked with: its relevant documents, all of them, none (the chain has a

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from ai21_chains._vocabulary import is_word
+from ai21_chains._quotes.vocabulary import is_word
 
 Alteration = Literal["altered_number", "altered_negation", "altered_word"]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-from ai21_chains._elision import dropped_bound, dropped_negation, joins_sentences
-from ai21_chains._quotes import (
+from ai21_chains._quotes.elision import dropped_bound, dropped_negation, joins_sentences
+from ai21_chains._quotes.search import (
     MIN_LENGTH,
     Hit,
     Miss,
@@ -24,7 +24,7 @@ from ai21_chains._quotes import (
     is_whole,
     occurrences,
 )
-from ai21_chains._wording import (
+from ai21_chains._quotes.wording import (
     MAX_ABBREVIATION,
     Token,
     align,

@@ -15,10 +15,11 @@ from langchain_core.documents import Document
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
-from ai21_chains import _metrics
-from ai21_chains._evaluation_report import EvaluationReport, ItemResult, Progress
-from ai21_chains._evaluation_run import DocumentsFor, EvaluationRun, Judge
-from ai21_chains._evaluation_set import (
+from ai21_chains.errors import ConfigurationError
+from ai21_chains.evaluation import _metrics
+from ai21_chains.evaluation._report import EvaluationReport, ItemResult, Progress
+from ai21_chains.evaluation._run import DocumentsFor, EvaluationRun, Judge
+from ai21_chains.evaluation._sets import (
     EvaluationQuestion,
     EvaluationSet,
     Evidence,
@@ -26,7 +27,6 @@ from ai21_chains._evaluation_set import (
     load_evaluation_set,
     problem,
 )
-from ai21_chains.errors import ConfigurationError
 
 __all__ = [
     "DocumentsFor",
