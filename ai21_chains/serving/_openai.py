@@ -21,6 +21,7 @@ A value that is null counts as not given. Images and audio in messages are alway
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -79,6 +80,12 @@ FORBIDDEN = frozenset(
     }
 )
 """Names under which other clients and gateways take an address or a credential."""
+
+_STRAY_COMMA = re.compile(rb'("(?:[^"\\]|\\.)*+")|,(?=\s*+[}\]])', re.DOTALL)
+"""A comma after the last item, as in the curl command of LiteLLM's page on AI21; or a string."""
+
+_BY_HAND = 10_000
+"""Longest body in bytes in which such a comma is forgiven: programs write none."""
 
 _Body = TypeVar("_Body", bodies.ChatCompletionRequest, bodies.CompletionRequest)
 
@@ -219,10 +226,7 @@ def read_text(body: bytes, *, drop_params: bool = True) -> AskedText:
 
 
 def _read(model: type[_Body], body: bytes, drop_params: bool) -> tuple[_Body, tuple[str, ...]]:
-    try:
-        given = model.model_validate_json(body)
-    except ValidationError as error:
-        raise not_valid(error, body) from None
+    given = _parsed(model, body)
     extra = given.model_extra or {}
     for name in extra:
         if name in FORBIDDEN:
@@ -231,6 +235,15 @@ def _read(model: type[_Body], body: bytes, drop_params: bool) -> tuple[_Body, tu
     if dropped and not drop_params:
         raise _refused(dropped[0], "has no counterpart in AI21's API: leave it out")
     return given, dropped
+
+
+def _parsed(model: type[_Body], body: bytes, *, mend: bool = True) -> _Body:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        if mend and len(body) <= _BY_HAND and "trailing comma" in error.errors()[0]["msg"]:
+            return _parsed(model, _STRAY_COMMA.sub(rb"\1", body), mend=False)
+        raise not_valid(error, body) from None
 
 
 def _refused(param: str, problem: str) -> Refused:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from ai21_chains._options import Choices, MaxTokens, Temperature, TopP
 
@@ -223,18 +223,27 @@ class StreamOptions(Part):
 _StopWord: TypeAlias = Annotated[str, Field(min_length=1)]
 
 
+def _whole(number: object) -> object:
+    # JSON has one kind of number, and some clients write 100.0.
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+_Whole = BeforeValidator(_whole)
+_MaxTokens: TypeAlias = Annotated[MaxTokens, _Whole]
+
+
 class Body(BaseModel):
     """What both bodies have."""
 
     model_config = ConfigDict(extra="allow", strict=True, hide_input_in_errors=True)
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
-    max_tokens: MaxTokens | None = None
+    max_tokens: _MaxTokens | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
-    n: Choices | None = None
+    n: Annotated[Choices, _Whole] | None = None
     stop: _StopWord | list[_StopWord] | None = None
-    seed: int | None = None
+    seed: Annotated[int, _Whole] | None = None
     user: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -244,7 +253,7 @@ class ChatCompletionRequest(Body):
     """The body of `POST /v1/chat/completions`; `documents` is AI21's own parameter."""
 
     messages: Annotated[list[AnyMessage], Field(min_length=1)]
-    max_completion_tokens: MaxTokens | None = None
+    max_completion_tokens: _MaxTokens | None = None
     tools: Annotated[list[Tool], Field(max_length=128)] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None

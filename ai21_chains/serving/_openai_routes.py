@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -28,6 +29,7 @@ from ai21_chains.serving._openai_answers import (
     text_completion,
 )
 from ai21_chains.serving._openai_stream import ChunkWriter, TextChunkWriter, failure
+from ai21_chains.serving._refusals import Refused
 from ai21_chains.serving._service import CHAIN, Service
 from ai21_chains.serving._visits import Visit
 
@@ -38,6 +40,9 @@ _log = logging.getLogger("ai21_chains.serving")
 
 PROMPTS_AT_ONCE = 8
 """Prompts of one request to `/completions` that are sent at once."""
+
+_PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""What may stand in a header of the names that clients make up."""
 
 _Feed = Callable[[Completion, int], bytes]
 
@@ -72,6 +77,9 @@ class _Endpoints:
         asked = read_chat(body, drop_params=self._drop)
         self._service.check(asked.model)
         await visit.admit(asked.model, about_tokens(body))
+        return _telling(asked.dropped, await self._chat(request, visit, asked))
+
+    async def _chat(self, request: Request, visit: Visit, asked: Asked) -> Response:
         created = int(time.time())
         if asked.model.startswith(CHAIN):
             from ai21_chains.serving._chain_answers import chain_answer
@@ -99,7 +107,16 @@ class _Endpoints:
         body = await request.body()
         asked = read_text(body, drop_params=self._drop)
         self._service.check(asked.model)
+        if asked.model not in self._service.router:
+            raise Refused(
+                f"{asked.model} is a chain: it answers at /v1/chat/completions",
+                status=400,
+                param="model",
+            )
         await visit.admit(asked.model, about_tokens(body))
+        return _telling(asked.dropped, await self._text(request, visit, asked))
+
+    async def _text(self, request: Request, visit: Visit, asked: AskedText) -> Response:
         created = int(time.time())
         if asked.stream:
             writer = TextChunkWriter(asked, created=created)
@@ -192,6 +209,13 @@ class _Endpoints:
     def _names(self, caller: Caller) -> Sequence[str]:
         allowed = caller.models
         return [one for one in self._service.names if allowed is None or one in allowed]
+
+
+def _telling(dropped: Sequence[str], response: Response) -> Response:
+    """Say in a header which parameters were left out."""
+    if names := [name for name in dropped if _PARAMETER.fullmatch(name)]:
+        response.headers["x-ai21-chains-dropped-params"] = ", ".join(names[:20])
+    return response
 
 
 def json_response(value: dict[str, Any]) -> Response:

@@ -7,13 +7,23 @@ from typing import Any
 
 from ai21_chains._version import __version__
 from ai21_chains.serving._openai_description import openapi_components
+from ai21_chains.serving._service import CHAIN
+from ai21_chains.serving.config import ServerConfig
 
 _JSON = "application/json"
 
 
-def description() -> bytes:
-    """Return the description as JSON."""
+def description(config: ServerConfig) -> bytes:
+    """Return the description as JSON.
+
+    Args:
+        config: What is served.
+    """
     components = openapi_components()
+    chains = [CHAIN + one.name for one in config.chains]
+    for body, names in (("ChatCompletionRequest", chains), ("CompletionRequest", [])):
+        model = {"type": "string", "enum": [*config.models, *names]}
+        components["schemas"][body]["properties"]["model"] = model
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     document = {
         "openapi": "3.1.0",
@@ -27,8 +37,8 @@ def description() -> bytes:
 
 def _paths() -> dict[str, Any]:
     model = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
-    chat = {_JSON: _ref("ChatCompletion"), "text/event-stream": {"schema": {"type": "string"}}}
-    text = {_JSON: _ref("Completion"), "text/event-stream": {"schema": {"type": "string"}}}
+    chat = {_JSON: _ref("ChatCompletion"), "text/event-stream": _events("ChatCompletionChunk")}
+    text = {_JSON: _ref("Completion"), "text/event-stream": _events("Completion")}
     openai = {
         "/chat/completions": {
             "post": _operation("Answer a conversation", chat, "ChatCompletionRequest")
@@ -67,6 +77,14 @@ def _operation(summary: str, answer: dict[str, Any], body: str | None = None) ->
     if body:
         operation["requestBody"] = {"required": True, "content": {_JSON: _ref(body)}}
     return operation
+
+
+def _events(name: str) -> dict[str, Any]:
+    """Return the schema of an event: before OpenAPI 3.2 there is none of a stream."""
+    told = {"anyOf": [_ref(name)["schema"], _ref("Error")["schema"]]}
+    chunk = {"type": "string", "contentMediaType": _JSON, "contentSchema": told}
+    data = {"anyOf": [{"const": "[DONE]"}, chunk]}
+    return {"schema": {"type": "object", "properties": {"data": data}, "required": ["data"]}}
 
 
 def _ref(name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import socket
 import tempfile
 import time
 from importlib import import_module
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
@@ -67,12 +68,13 @@ class Workers:
 
     def _watch(self) -> None:
         while self._workers:
-            multiprocessing.connection.wait([one.sentinel for one in self._workers], timeout=1.0)
+            wait([one.sentinel for one in self._workers], timeout=1.0)
             for worker in [one for one in self._workers if not one.is_alive()]:
                 lived = time.monotonic() - self._workers.pop(worker)
+                self._forget(worker)
                 if self._ending:
                     continue
-                if lived < _SHORTEST_LIFE:
+                if lived < _SHORTEST_LIFE and (worker.exitcode or 0) > 0:
                     self._hand_on(signal.SIGTERM, None)
                     raise AI21Error(
                         f"A worker ended with code {worker.exitcode} when it had hardly started; "
@@ -81,9 +83,16 @@ class Workers:
                 _log.error("A worker ended with code %s; another takes over", worker.exitcode)
                 self._start()
 
+    def _forget(self, worker: BaseProcess) -> None:
+        """Take a worker's requests in flight out of the figures."""
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
     def _hand_on(self, number: int, frame: FrameType | None) -> None:
         if number != getattr(signal, "SIGHUP", None):
             self._ending = True
+            self._listener.close()  # the last worker shuts the door
         for worker in self._workers:
             if worker.pid and worker.is_alive():
                 os.kill(worker.pid, number)

@@ -209,7 +209,7 @@ def _application(gateway: Gateway, service: Service) -> ASGIApp:
         Route("/health/readiness", gateway.ready),
         Route("/ready", gateway.reachable),
         Route("/metrics", _figures(service)),
-        Route("/openapi.json", _described),
+        Route("/openapi.json", _described(service)),
         Mount("/chains", _Chains(service)),
     ]
     config = service.config
@@ -239,16 +239,19 @@ def _figures(service: Service) -> Any:
     return metrics
 
 
-async def _described(request: Request) -> Response:
-    request.state.visit.route = "/openapi.json"
-    return Response(_description(), media_type="application/json")
+def _described(service: Service) -> Any:
+    @cache
+    def content() -> bytes:
+        # Made when somebody asks for it, in some 20 ms.
+        from ai21_chains.serving._openapi import description
 
+        return description(service.config)
 
-@cache
-def _description() -> bytes:
-    from ai21_chains.serving._openapi import description
+    async def openapi(request: Request) -> Response:
+        request.state.visit.route = "/openapi.json"
+        return Response(content(), media_type="application/json")
 
-    return description()
+    return openapi
 
 
 class _Chains:

@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from ipaddress import ip_address
@@ -35,6 +36,9 @@ _log = logging.getLogger("ai21_chains.serving")
 
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection is kept: longer than the clients' own, so that these close it."""
+
+LONGEST_SILENCE_SECONDS = 1.0
+"""How long a server that ends waits for the first request of a new connection."""
 
 
 @dataclass(frozen=True)
@@ -152,12 +156,23 @@ def _log_to_stderr() -> None:
 
 
 def work(options: Options, listener: socket.socket) -> None:
-    """Serve, as one of several processes with the same socket."""
-    _log_to_stderr()
-    _serve(options, listener, load_config(options.config))
+    """Serve, as one of several processes with the same socket, until the first of them ends."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(os, "setpgrp"):
+        # What a terminal sends is for the first process, which hands it on.
+        os.setpgrp()
+    try:
+        _serve(options, listener, load_config(options.config), parent=os.getppid())
+    except AI21Error as error:
+        _log.error("%s", error)
+        sys.exit(1)
 
 
-def _serve(options: Options, listener: socket.socket, config: ServerConfig) -> None:
+def _serve(
+    options: Options, listener: socket.socket, config: ServerConfig, parent: int | None = None
+) -> None:
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
     # A mistake in the configuration is told before this is loaded, which takes a second.
     from ai21_chains.serving.app import Gateway
 
@@ -174,16 +189,19 @@ def _serve(options: Options, listener: socket.socket, config: ServerConfig) -> N
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         ws="none",
     )
-    _Server(settings, gateway, options).run(sockets=[listener])
+    _Server(settings, gateway, options, parent).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, with a slower end and a configuration that can be read again."""
 
-    def __init__(self, settings: uvicorn.Config, gateway: Gateway, options: Options) -> None:
+    def __init__(
+        self, settings: uvicorn.Config, gateway: Gateway, options: Options, parent: int | None
+    ) -> None:
         super().__init__(settings)
         self._gateway = gateway
         self._options = options
+        self._parent = parent
         self._stop_at = float("inf")
         self._reloading: asyncio.Task[None] | None = None
 
@@ -198,7 +216,8 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Look after the time, every tenth of a second."""
-        if time.monotonic() >= self._stop_at:
+        orphaned = self._parent is not None and os.getppid() != self._parent
+        if orphaned or time.monotonic() >= self._stop_at:
             self.should_exit = True
         return await super().on_tick(counter)
 
@@ -212,6 +231,45 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Shut the door, answer who is inside, and leave."""
+        for door in sockets or ():
+            await self._shut(door)
+        fresh = asyncio.get_running_loop().time() + LONGEST_SILENCE_SECONDS
+        while self._is_waiting() and asyncio.get_running_loop().time() < fresh:
+            await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
+
+    async def _shut(self, door: socket.socket) -> None:
+        """Stop listening, without losing who has connected and was not accepted yet.
+
+        A connection that waits in the kernel is reset when the socket is closed. So a second handle
+        keeps it open until all of them are accepted.
+        """
+        loop = asyncio.get_running_loop()
+        with door.dup() as last:
+            last.setblocking(False)
+            for server in self.servers:
+                server.close()
+            await asyncio.sleep(0)
+            door.close()
+            with suppress(BlockingIOError):
+                while True:
+                    connection, _ = last.accept()
+                    await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+    def _is_waiting(self) -> bool:
+        """Whether there is a connection whose first request has not arrived yet."""
+        return any(
+            getattr(one, "cycle", None) is None for one in self.server_state.connections.copy()
+        )
 
     def _hang_up(self) -> None:
         self._reloading = asyncio.create_task(self._reload())

@@ -204,6 +204,13 @@ async def test_a_chain_is_served_in_langserves_form_too() -> None:
     assert 'ai21_chains_tokens_total{kind="prompt",model="chain/qa"}' in figures
 
 
+async def test_a_chain_continues_no_texts() -> None:
+    response = await post(
+        emulated(**QA), {"model": "chain/qa", "prompt": "Once"}, "/v1/completions"
+    )
+    assert (response.status_code, error(response)["param"]) == (400, "model")
+
+
 async def test_what_a_chain_cannot_take_is_the_clients_fault() -> None:
     response = await post(emulated(**QA), {**QUESTION, "messages": []})
     assert response.status_code == 400
@@ -247,7 +254,9 @@ async def test_a_method_that_is_not_allowed_is_told_those_that_are() -> None:
 
 async def test_unknown_parameters_are_dropped_or_refused_as_configured() -> None:
     asked = {**ASKED, "logit_bias": {"1": 2}}
-    assert (await post(emulated(), asked)).status_code == 200
+    dropped = await post(emulated(), {**asked, "bad\r\nname": 1})
+    assert dropped.status_code == 200
+    assert dropped.headers["x-ai21-chains-dropped-params"] == "logit_bias"
     refused = await post(emulated(drop_params=False), asked)
     assert (refused.status_code, error(refused)["param"]) == (400, "logit_bias")
 
@@ -635,6 +644,8 @@ async def test_other_origins_are_let_in_only_if_configured() -> None:
 async def test_the_description_is_small_and_names_the_endpoints() -> None:
     response = await get(emulated(), "/openapi.json")
     assert len(response.content) < 50_000
+    schemas = response.json()["components"]["schemas"]
+    assert schemas["ChatCompletionRequest"]["properties"]["model"]["enum"] == ["m"]
     assert {CHAT, "/v1/completions", "/v1/models", "/health"} <= response.json()["paths"].keys()
 
 

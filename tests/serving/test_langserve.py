@@ -272,6 +272,19 @@ async def test_the_page_gets_what_it_shows_from_the_log_of_the_run() -> None:
     assert "The museum opens at ten." in response.text
 
 
+async def test_the_page_shows_an_answer_as_text_with_its_quotes() -> None:
+    http = client(app_with(qa(), playground=True))
+    log = (await http.post("/qa/stream_log", json={"input": ASKED})).text
+    datas = [json.loads(line[6:]) for line in log.splitlines() if line.startswith("data: ")]
+    changes = [change for data in datas for change in data["ops"]]
+    shown = [one["value"] for one in changes if one["path"] == "/streamed_output/-"]
+
+    assert len(shown) > 3
+    assert "".join(shown) == (
+        "The museum opens at ten. [1]\n\n[1] “The museum opens at ten.” (document 1)"
+    )
+
+
 async def test_without_being_asked_for_there_is_no_page() -> None:
     assert (await client(app_with(qa())).get("/qa/playground/")).status_code == 404
 

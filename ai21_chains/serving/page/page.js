@@ -30,6 +30,8 @@ const SUMMARY_STATUS = {
   no_documents: "There is no text.",
 };
 
+const BROKEN_OFF = "The connection broke off; the answer is not complete.";
+
 const EXAMPLE = {
   question: "When does the museum open on Sundays?",
   text: `The Harbour Museum is open from Tuesday to Saturday, 10 am to 6 pm.
@@ -40,8 +42,8 @@ Dogs must stay outside, guide dogs excepted.`,
 
 const $ = (id) => document.getElementById(id);
 const count = new Intl.NumberFormat("en").format;
-const dollars = new Intl.NumberFormat("en", {
-  style: "currency", currency: "USD", minimumFractionDigits: 2, maximumFractionDigits: 6,
+const dollars = (digits) => new Intl.NumberFormat("en", {
+  style: "currency", currency: "USD", minimumFractionDigits: digits, maximumFractionDigits: digits,
 }).format;
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
@@ -96,18 +98,26 @@ async function explain(response) {
 async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const parts = (text + value).split("\n\n");
-    text = parts.pop();
-    for (const part of parts) {
-      const lines = part.split("\n");
-      const field = (name) =>
-        lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
-      yield { event: field("event") ?? "data", data: field("data") ?? "" };
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const parts = (text + value).split("\n\n");
+      text = parts.pop();
+      yield* parts.map(readEvent);
     }
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Problem(BROKEN_OFF);
+  } finally {
+    reader.cancel().catch(() => {}); // it may have failed already
   }
+}
+
+function readEvent(part) {
+  const lines = part.split("\n");
+  const field = (name) =>
+    lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
+  return { event: field("event") ?? "data", data: field("data") ?? "" };
 }
 
 // Yields pieces of an answer in one form, whatever gives it: text, and perhaps documents,
@@ -125,7 +135,7 @@ async function* answer(target, question, documents, signal) {
     if (said.error) throw new Problem(said.error.message);
     yield (isModel ? modelPiece : chainPiece)(said);
   }
-  if (!ended) throw new Problem("The connection broke off; the answer is not complete.");
+  if (!ended) throw new Problem(BROKEN_OFF);
 }
 
 function chainBody({ kind }, question, documents) {
@@ -260,11 +270,12 @@ function showAnswer(whole, kind) {
 
 function showMarks(text, citations) {
   const known = new Set(citations.map((one) => String(one.id)));
-  const parts = text.split(/\[(\d+)\]/).map((part, index) => {
+  const parts = text.split(/\[(\d+)\]/).map((part, index, all) => {
     if (index % 2 === 0) return part;
     if (!known.has(part)) return `[${part}]`;
+    const isFirst = all.findIndex((one, at) => at % 2 && one === part) === index;
     return make("a", {
-      id: `mark-${part}`, href: `#quote-${part}`, textContent: `[${part}]`,
+      id: isFirst ? `mark-${part}` : "", href: `#quote-${part}`, textContent: `[${part}]`,
       ariaLabel: `Quote ${part}`,
     });
   });
@@ -438,9 +449,10 @@ function showUsage(usage) {
   say("no-usage", usage ? (rows.length ? "" : "No requests yet.")
     : "What was used is shown to the master key.");
   const sum = (field) => rows.reduce((total, row) => total + Number(row[field]), 0);
+  const money = dollars(sum("cost_usd") < 1 ? 6 : 2);
   const cells = (row) => [
     count(row.requests), count(row.prompt_tokens), count(row.completion_tokens),
-    dollars(row.cost_usd) + (row.unpriced ? ` + ${plural(row.unpriced, "request")} unpriced` : ""),
+    money(row.cost_usd) + (row.unpriced ? ` + ${plural(row.unpriced, "request")} unpriced` : ""),
   ].map((textContent) => make("td", { textContent, className: "number" }));
   $("rows").replaceChildren(...rows.map((row) => make("tr", {},
     make("td", { textContent: row.key_name }), make("td", { textContent: row.model }),
