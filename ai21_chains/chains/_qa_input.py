@@ -148,9 +148,10 @@ def _origin(document: Document) -> str | None:
     """Return what chunks of one text have in common, if it is known where this one stands."""
     about = dict(document.metadata)
     start = about.pop("start_index", None)
-    if type(start) is not int or start < 0 or not about.get("source"):
+    if type(start) is not int or start < 0 or not (about.get("source") or document.id):
         return None
-    return repr((document.id, about))
+    # A vector store gives each chunk an id of its own: the source says more.
+    return repr((None if about.get("source") else document.id, about))
 
 
 def _runs(chunks: list[_Ranked]) -> list[_Ranked]:

@@ -324,6 +324,17 @@ def test_chunks_that_overlap_or_touch_are_read_as_one() -> None:
     ]
 
 
+def test_chunks_are_joined_although_a_vector_store_gave_each_an_id() -> None:
+    first, second = (
+        Document(**{**page(start, text).model_dump(), "id": text})
+        for start, text in [(0, "It takes 25 "), (9, "25 minutes.")]
+    )
+
+    (document,) = found(first, second)
+
+    assert document.page_content == "It takes 25 minutes."
+
+
 APART = {
     "a gap": (page(0, "One."), page(5, "Two.")),
     "other words": (page(0, "One. Two."), page(5, "Six. Seven.")),
@@ -331,7 +342,10 @@ APART = {
     "another source": (page(0, "One."), page(4, "Two.", source="manual.md")),
     "no source": (page(0, "One.", source=None), page(4, "Two.", source=None)),
     "no place": (page(-1, "One."), page(3, "Two.")),
-    "an id of its own": (page(0, "One."), Document(**{**page(4, "Two.").model_dump(), "id": "b"})),
+    "another id, no source": (
+        Document("One.", id="a", metadata={"start_index": 0}),
+        Document("Two.", id="b", metadata={"start_index": 4}),
+    ),
 }
 
 
