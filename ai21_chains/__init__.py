@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ai21_chains.errors import AI21Error
     from ai21_chains.evaluation import evaluate_grounded_qa
     from ai21_chains.llms import AI21LLM
+    from ai21_chains.maestro import ChatMaestro
     from ai21_chains.registration import register_with_langchain
     from ai21_chains.retrievers import BM25Retriever
     from ai21_chains.serving.app import create_app
@@ -37,6 +38,7 @@ __all__ = [
     "AI21Error",
     "BM25Retriever",
     "ChatAI21",
+    "ChatMaestro",
     "Citation",
     "Emulator",
     "GroundedAnswer",
@@ -63,6 +65,7 @@ _HOMES = {
     "AI21LLM": "llms",
     "BM25Retriever": "retrievers",
     "ChatAI21": "chat_models",
+    "ChatMaestro": "maestro",
     "Citation": "citations",
     "Emulator": "emulator",
     "GroundedAnswer": "answers",

@@ -42,13 +42,15 @@ _BEFORE_SENDING = (
 """What httpx raises while there is no connection: the server has seen nothing of the request."""
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SECRET_HEADERS = frozenset({"authorization", "api-key", "x-amz-security-token"})
+_NOTHING = r"(?!)"
 _USER_AGENT = f"ai21-chains/{__version__} python/{platform.python_version()}"
 
 
 class Settings(TypedDict):
     """What all requests of a client have in common."""
 
-    key: str
+    key: str | None
     headers: Mapping[str, str]
     timeout: float | httpx.Timeout | None
     max_retries: int
@@ -70,6 +72,9 @@ class Reader(Protocol[_AnswerRead]):
 
 class Call(Generic[_Answer]):
     """One request, from the first try to the last."""
+
+    _place = "base_url"
+    """The setting that says where the server is, for error messages."""
 
     def __init__(
         self,
@@ -165,6 +170,7 @@ class Call(Generic[_Answer]):
             raise error
         if not (self._idempotent or _retry.surely_not_done(error)):
             error.args = (f"{error}. The server may have done it: look before you repeat it",)
+            error.is_retryable = False  # nor is LangChain to repeat it
             raise error
         if self._failures > self._max_retries:
             raise error
@@ -181,13 +187,14 @@ class Call(Generic[_Answer]):
             yield
         except (ResponseFormatError, StreamInterruptedError) as error:
             # A server may echo what it was sent.
-            error.args = (self._without_key(str(error)),)
+            words = str(error).replace("Check base_url", f"Check {self._place}")
+            error.args = (self._without_key(words),)
             error.detail, error.body = self._without_key(error.detail), None
             if self._response is not None:
                 error.status_code = self._response.status_code
             raise
         except (httpx.InvalidURL, UnicodeError) as error:
-            raise ConfigurationError(f"base_url is not a URL: {error}") from error
+            raise ConfigurationError(f"{self._place} is not a URL: {error}") from error
         except ImportError as error:
             raise MissingExtraError(f"The proxy needs a further package: {error}") from error
         except httpx.HTTPError as error:
@@ -205,10 +212,13 @@ class Call(Generic[_Answer]):
         headers.pop("content-encoding", None)
         body = self._without_key(body.decode("utf-8", "replace")).encode()
         status = response.status_code
-        error = _protocol.error_from_response(self._where, status, headers, body, self._model)
+        error = self._error(status, headers, body)
         request = httpx.Request(self._method, self.url)
         error.response = httpx.Response(status, headers=headers, content=body, request=request)
         return error
+
+    def _error(self, status: int, headers: Mapping[str, str], body: bytes) -> APIStatusError:
+        return _protocol.error_from_response(self._where, status, headers, body, self._model)
 
     def _without_key(self, text: str) -> str:
         return self._secret.sub("**********", text)
@@ -228,7 +238,7 @@ class Call(Generic[_Answer]):
                 f"The stream from {self._where} broke off: {words}. The answer is incomplete"
             )
         broken = APIConnectionError(
-            f"{self._where} failed: {words}. Check base_url, the network and any proxy"
+            f"{self._where} failed: {words}. Check {self._place}, the network and any proxy"
         )
         broken.was_sent = not isinstance(error, _BEFORE_SENDING)
         return broken
@@ -287,23 +297,27 @@ def merge_headers(*given: Mapping[str, str] | None) -> dict[str, str]:
 _parsed = lru_cache(maxsize=64)(httpx.URL)
 
 
-def _headers(ours: Mapping[str, str], given: Mapping[str, str], key: str) -> dict[str, str]:
+def _headers(ours: Mapping[str, str], given: Mapping[str, str], key: str | None) -> dict[str, str]:
     for name, text in given.items():
         if not (_HEADER_NAME.fullmatch(name) and text.isascii() and text.isprintable()):
             raise ConfigurationError(f"The header {name!r} holds characters that none may hold")
-    ours = {**ours, "User-Agent": _USER_AGENT, "Authorization": f"Bearer {key}"}
-    return merge_headers(ours, given)
+    bearer = {} if key is None else {"Authorization": f"Bearer {key}"}
+    return merge_headers({**ours, "User-Agent": _USER_AGENT, **bearer}, given)
 
 
 def _secret_pattern(headers: Mapping[str, str]) -> re.Pattern[str]:
-    authorization = (text for name, text in headers.items() if name.lower() == "authorization")
-    secret = next(authorization).split(" ")[-1]
+    given = (text for name, text in headers.items() if name.lower() in _SECRET_HEADERS)
+    secrets = (text.split(" ")[-1] for text in given)
+    return re.compile("|".join(map(_pattern, filter(None, secrets))) or _NOTHING)
+
+
+def _pattern(secret: str) -> str:
     exactly = re.escape(secret)
     if len(secret) < 10:
         # A key as short as "test" is found in many a word; by itself it is the key.
-        return re.compile(rf"(?<!\w){exactly}(?!\w)" if secret else r"\A\Z")
+        return rf"(?<!\w){exactly}(?!\w)"
     # What ends in an ellipsis may have been shortened in the middle of the key.
-    return re.compile(rf"{exactly}|{re.escape(secret[:8])}\S*(?=…)")
+    return rf"{exactly}|{re.escape(secret[:8])}\S*(?=…)"
 
 
 def _timeout(http: httpx.Client | httpx.AsyncClient) -> httpx.Timeout:

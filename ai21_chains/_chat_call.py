@@ -12,17 +12,17 @@ from ai21_chains.errors import APIError, BadRequestError, UnprocessableEntityErr
 
 logger = logging.getLogger("ai21_chains")
 
-_EVENTS = "text/event-stream"
-
 
 class ChatCall(Call[Completion]):
     """A chat request, whose answer may come in events."""
 
-    def __init__(self, base_url: str, body: ChatRequest, settings: Settings) -> None:
+    _events = "text/event-stream"
+
+    def __init__(self, url: str, body: ChatRequest, settings: Settings) -> None:
         """Encode the request.
 
         Args:
-            base_url: Address of the API.
+            url: Where it goes.
             body: The request.
             settings: Key, headers, timeout and retries.
 
@@ -33,11 +33,11 @@ class ChatCall(Call[Completion]):
         self._streaming = bool(body.get("stream"))
         super().__init__(
             "POST",
-            base_url.rstrip("/") + _protocol.CHAT_PATH,
-            {"content": _protocol.encode(body)},
+            url,
+            {"content": self._content()},
             _protocol.read_completion,
             settings=settings,
-            accept=_EVENTS if self._streaming else "application/json",
+            accept=self._events if self._streaming else "application/json",
             model=body.get("model", ""),
         )
 
@@ -50,11 +50,15 @@ class ChatCall(Call[Completion]):
         if self._reader is None:
             whole = chunk.lstrip()[:1] in (b"{", b"[", b"<")
             self._reader = (
-                WholeReader(_read_as_event, self._where)
-                if whole
-                else _protocol.StreamReader(self._where)
+                WholeReader(_read_as_event, self._where) if whole else self._stream_reader()
             )
         return self._reader.feed(chunk)
+
+    def _content(self) -> bytes:
+        return _protocol.encode(self._body)
+
+    def _stream_reader(self) -> Reader[Completion]:
+        return _protocol.StreamReader(self._where)
 
     def pause_after(self, error: APIError) -> float:
         """Return the seconds to wait before the next try."""
@@ -70,8 +74,8 @@ class ChatCall(Call[Completion]):
         logger.warning("%s does not stream tools; asking without streaming", self.url)
         self._body = self._body.copy()
         del self._body["stream"]
-        self._sent = {"content": _protocol.encode(self._body)}
-        if self._headers.get("Accept") == _EVENTS:
+        self._sent = {"content": self._content()}
+        if self._headers.get("Accept") == self._events:
             self._headers["Accept"] = "application/json"
         return True
 

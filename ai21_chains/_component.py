@@ -12,7 +12,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
-    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -26,6 +25,7 @@ from ai21_chains.client import (
     STUDIO,
     AI21Client,
     AsyncHTTPClient,
+    Host,
     HTTPClient,
     Timeout,
     merge_headers,
@@ -63,10 +63,10 @@ class AI21Component(BaseLanguageModel[Any]):
     max_retries: _options.Retries = 2
     """Further tries after one that failed with 408, 409, 425, 429, 5xx, or without an answer."""
 
-    default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
+    default_headers: _options.Headers | None = Field(default=None, exclude=True, repr=False)
     """Further headers of each request."""
 
-    proxy: str | None = Field(default=None, exclude=True, repr=False)
+    proxy: _options.Proxy | None = Field(default=None, exclude=True, repr=False)
     """URL of a proxy. Default: what the environment says (`HTTPS_PROXY`, `NO_PROXY`, …)."""
 
     http_client: HTTPClient | None = Field(default=None, exclude=True, repr=False)
@@ -74,6 +74,10 @@ class AI21Component(BaseLanguageModel[Any]):
 
     http_async_client: AsyncHTTPClient | None = Field(default=None, exclude=True, repr=False)
     """An `httpx.AsyncClient` to use for async calls. It is never closed here."""
+
+    host: Host | None = Field(default=None, exclude=True)
+    """Where chat is served other than at `base_url`, with credentials of its own: one of
+    `ai21_chains.hosts`. `api_key` and `base_url` are not used with it."""
 
     model_config = ConfigDict(
         arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True
@@ -91,10 +95,8 @@ class AI21Component(BaseLanguageModel[Any]):
                 raise _options.explain(error, name, fields) from None
 
         def bind(self, **kwargs: Any) -> Any:
-            # A key is hidden from whoever prints or dumps the result.
-            if isinstance(kwargs.get("api_key"), str):
-                kwargs["api_key"] = SecretStr(kwargs["api_key"])
-            return super().bind(**kwargs)
+            # Keys are hidden from whoever prints or dumps the result.
+            return super().bind(**_options.hide(kwargs))
 
     @model_validator(mode="after")
     def _ai21_set_version(self) -> Self:
@@ -109,7 +111,19 @@ class AI21Component(BaseLanguageModel[Any]):
     @property
     def lc_attributes(self) -> dict[str, Any]:
         """Say what is dumped in another form: an `httpx.Timeout` as the dict of its parts."""
-        return {"timeout": self.timeout.as_dict()} if isinstance(self.timeout, Timeout) else {}
+        host = {"host": self.host.as_dict()} if self.host else {}
+        return host | (
+            {"timeout": self.timeout.as_dict()} if isinstance(self.timeout, Timeout) else {}
+        )
+
+    @field_validator("host", mode="before")
+    @classmethod
+    def _ai21_load_host(cls, host: object) -> object:
+        if not isinstance(host, dict):
+            return host
+        from ai21_chains.hosts import from_dict  # loads nothing until there is a host
+
+        return from_dict(host)
 
     @field_validator("timeout", mode="before")
     @classmethod
@@ -203,4 +217,5 @@ def client_for(asked: Mapping[str, Any]) -> AI21Client:
         proxy=asked["proxy"],
         http_client=asked["http_client"],
         http_async_client=asked["http_async_client"],
+        host=asked.get("host"),
     )

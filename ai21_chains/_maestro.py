@@ -16,11 +16,12 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.content import Citation, create_citation
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field, SkipValidation
 
 from ai21_chains import _options
 from ai21_chains._maestro_tools import Language, Requirements, Tools
 from ai21_chains._messages import PROVIDER, to_wire, usage_metadata
+from ai21_chains._protocol import quote
 from ai21_chains._request import json_schema
 from ai21_chains._wire import JSONObject
 from ai21_chains.client import AI21Client, Timeout, path
@@ -67,15 +68,17 @@ _SCHEMA_TYPES = ("object", "array", "string", "integer", "number", "boolean")
 _MODEL_NAMES = AliasChoices("models", "model")
 
 Models: TypeAlias = Annotated[
-    list[_options.Model] | None,
+    list[_options.Model] | str | None,
     BeforeValidator(_as_list),
     Field(min_length=1, validation_alias=_MODEL_NAMES),
 ]
 Budget = Literal["low", "medium", "high"]
 Include = Sequence[Literal["data_sources", "requirements_result"]]
 Identity: TypeAlias = Annotated[str, Field(min_length=1)]
-OutputType: TypeAlias = Annotated[JSONObject | None, BeforeValidator(_as_schema)]
-Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+OutputType: TypeAlias = Annotated[
+    JSONObject | type | None, SkipValidation, BeforeValidator(_as_schema)
+]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False), _options._Number]
 
 
 class MaestroOptions(_options.TransportOptions, total=False):
@@ -185,7 +188,7 @@ class Watch:
         run_id: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start the clock.
+        """Start before the first answer.
 
         Args:
             client: What asks.
@@ -203,7 +206,7 @@ class Watch:
         self._clock = clock
         self._pause = options["poll_interval_sec"]
         self._longest = max(self._pause, LONGEST_PAUSE)
-        self._end = clock() + options["poll_timeout_sec"]
+        self._end = 0.0
 
     @property
     def path(self) -> str:
@@ -223,12 +226,15 @@ class Watch:
             RunFailedError: It ended without a result.
         """
         if not (isinstance(answer, dict) and answer.get("id") and "status" in answer):
-            raise ResponseFormatError(
+            odd = ResponseFormatError(
                 f"{self._where} answered with something that is no Maestro run. Check base_url, and"
                 " any proxy in between"
             )
+            raise self._about_the_run(odd)
         if self.run_id is None:
             logger.info("Maestro run %s has started", answer["id"])
+        if not self.run:
+            self._end = self._clock() + self._options["poll_timeout_sec"]
         self.run, self.run_id = answer, str(answer["id"])
         if answer["status"] in ("failed", "requires_action"):
             raise self._failure()
@@ -245,7 +251,7 @@ class Watch:
         if left <= 0:
             late = APITimeoutError(
                 f"Maestro run {self.run_id} is {self.run['status']} after "
-                f"{self._options['poll_timeout_sec']:g} s. {self._goes_on}, and raise "
+                f"{self._options['poll_timeout_sec']:g} s, and goes on. {self._again}, and raise "
                 "poll_timeout_sec"
             )
             raise self._about_the_run(late)
@@ -254,12 +260,13 @@ class Watch:
 
     @contextmanager
     def naming_the_run(self) -> Iterator[None]:
-        """Have an error say which run it leaves alone."""
+        """Have an error say at which run nobody looks any more."""
         try:
             yield
         except APIError as error:
-            error.args = (f"{error}. {self._goes_on}",)
-            raise self._about_the_run(error) from error.__cause__
+            error.args = (f"{error}. {self._again}",)
+            self._about_the_run(error)
+            raise
 
     def message(self) -> AIMessage:
         """Return the result of a run that has ended."""
@@ -268,14 +275,14 @@ class Watch:
         return to_message(self.run, model, [stops] if isinstance(stops, str) else stops)
 
     @property
-    def _goes_on(self) -> str:
-        return f"It goes on: get its answer with ChatMaestro.resume({self.run_id!r})"
+    def _again(self) -> str:
+        return f"Look at the run again with ChatMaestro.resume({self.run_id!r})"
 
     def _failure(self) -> RunFailedError:
         error = self.run.get("error")
         detail = str(error.get("message") or "") if isinstance(error, Mapping) else ""
         if self.run["status"] == "failed":
-            said = " ".join(detail.split()) or "the server does not say why"
+            said = quote(detail).rstrip(".") or "the server does not say why"
             what = f"failed: {said}. Invoke the model again to start another run"
         else:
             what = (
@@ -288,7 +295,7 @@ class Watch:
     def _about_the_run(self, error: APIError) -> APIError:
         error.run_id = self.run_id
         # Who tries again would start a second run and pay for it.
-        error.is_retryable = False  # type: ignore[attr-defined]
+        error.is_retryable = False
         return error
 
 

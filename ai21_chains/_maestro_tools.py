@@ -17,6 +17,7 @@ from pydantic import (
     PlainSerializer,
     SecretStr,
     SerializationInfo,
+    SkipValidation,
     ValidationError,
     field_validator,
     model_validator,
@@ -46,11 +47,18 @@ Language = Literal[
 """Languages that Maestro knows."""
 
 
-def _written(secret: SecretStr, info: SerializationInfo) -> str:
-    return secret.get_secret_value() if info.context == _WIRE else str(secret)
+def _written(secret: SecretStr | str, info: SerializationInfo) -> str:
+    if isinstance(secret, SecretStr) and info.context == _WIRE:
+        return secret.get_secret_value()
+    return str(secret)
 
 
-Headers = Mapping[str, Annotated[SecretStr, PlainSerializer(_written)]]
+def _hidden(given: object) -> object:
+    return SecretStr(given) if isinstance(given, str) else given
+
+
+_Secret = Annotated[SecretStr | str, BeforeValidator(_hidden), PlainSerializer(_written)]
+Headers = Mapping[str, _Secret]
 """HTTP headers for a tool's server. They hold credentials: only the request itself shows them."""
 
 _URL = Field(pattern=r"^https?://")
@@ -114,7 +122,7 @@ class FileSearch(_Part):
     type: Literal["file_search"] = "file_search"
     """Its kind."""
 
-    labels: Sequence[str] | None = None
+    labels: list[str] | None = None
     """Only files with these labels."""
 
     labels_filter_mode: Literal["AND", "OR"] | None = None
@@ -123,7 +131,7 @@ class FileSearch(_Part):
     labels_filter: dict[str, Any] | None = None
     """A filter over labels as AI21 writes it."""
 
-    file_ids: Sequence[str] | None = None
+    file_ids: list[str] | None = None
     """Only these files."""
 
     path: str | None = None
@@ -132,13 +140,13 @@ class FileSearch(_Part):
     retrieval_strategy: Literal["segments", "default", "add_neighbors", "full_doc"] | None = None
     """What is taken of a file that fits. AI21's default is "segments"."""
 
-    max_neighbors: int | None = Field(None, ge=0)
+    max_neighbors: int | None = Field(default=None, ge=0)
     """With "add_neighbors": how many segments before and after each one."""
 
-    retrieval_similarity_threshold: float | None = Field(None, ge=0)
+    retrieval_similarity_threshold: float | None = Field(default=None, ge=0)
     """How similar a segment must be at least."""
 
-    hybrid_search_alpha: float | None = Field(None, ge=0, le=1)
+    hybrid_search_alpha: float | None = Field(default=None, ge=0, le=1)
     """From 0, search by words, to 1, search by meaning, which is AI21's default."""
 
     use_two_step_embedders: bool | None = None
@@ -159,7 +167,7 @@ class WebSearch(_Part):
     type: Literal["web_search"] = "web_search"
     """Its kind."""
 
-    urls: Sequence[str] | None = None
+    urls: list[str] | None = None
     """Where to search: domains, sub-domains, or addresses that a page's begins with."""
 
     fallback_to_web: bool | None = None
@@ -196,7 +204,7 @@ class MCPTool(_Part):
     headers: Headers | None = None
     """Headers of each request to it. They are shown and dumped nowhere."""
 
-    allowed_tools: Sequence[str] | None = None
+    allowed_tools: list[str] | None = None
     """The tools that may be called. Default: all."""
 
     mcp_id: str | None = None
@@ -332,8 +340,10 @@ def _items(given: object) -> Sequence[object]:
     raise ConfigurationError("Input should be a list")
 
 
-Tools: TypeAlias = Annotated[Sequence[Tool], BeforeValidator(as_tools)]
-Requirements: TypeAlias = Annotated[Sequence[Requirement | str], BeforeValidator(as_requirements)]
+Tools: TypeAlias = Annotated[Sequence[Tool | JSONObject], SkipValidation, BeforeValidator(as_tools)]
+Requirements: TypeAlias = Annotated[
+    Sequence[Requirement | str | JSONObject], SkipValidation, BeforeValidator(as_requirements)
+]
 
 
 def _explained(error: ValidationError, kind: type[_Part]) -> ConfigurationError:
@@ -343,5 +353,5 @@ def _explained(error: ValidationError, kind: type[_Part]) -> ConfigurationError:
     if first["type"] == "extra_forbidden":
         known = ", ".join(kind.model_fields)
         return ConfigurationError(f"{kind.__name__}: unknown argument {name!r}; it has {known}")
-    problem = re.sub("^(?:Value error, )?(?:Input|String|Field) ", "", first["msg"])
+    problem = re.sub("^(?:Value error, )?(?:Input |String |Field )?", "", first["msg"])
     return ConfigurationError(f"{kind.__name__}: {f'{name} {problem}'.lstrip()}")

@@ -227,9 +227,10 @@ def generations(completion: _wire.Completion, model: str) -> list[ChatGeneration
             more["additional_kwargs"] = extras
         found.append(
             ChatGeneration(
+                # LangChain makes up an id that no other message has. A server may repeat its own,
+                # and LangGraph would overwrite one message with the next.
                 message=AIMessage(
                     content=message.get("content") or "",
-                    id=_identity(completion) if len(choices) == 1 else None,
                     response_metadata=_metadata(completion, model, choice.get("finish_reason")),
                     # The usage is that of the whole request: counted once.
                     usage_metadata=usage if not found else None,
@@ -282,7 +283,6 @@ class ChunkReader:
                 return ChatGenerationChunk(
                     message=AIMessageChunk(
                         content=content or "",
-                        id=self._id,
                         response_metadata={"model_provider": PROVIDER},
                         **more,
                     )
@@ -295,7 +295,6 @@ class ChunkReader:
         return ChatGenerationChunk(
             message=AIMessageChunk(
                 content="",
-                id=self._id,
                 response_metadata=metadata,
                 usage_metadata=self.usage,
                 chunk_position="last",

@@ -25,7 +25,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
-from ai21_chains.client import APIKey, AsyncHTTPClient, HTTPClient, Timeout
+from ai21_chains.client import APIKey, AsyncHTTPClient, Host, HTTPClient, Timeout
 from ai21_chains.errors import ConfigurationError
 
 ALIASES = {
@@ -79,8 +79,16 @@ def _refuse_bool(number: object) -> object:
     return number
 
 
-def _as_secret(key: object) -> object:
-    return SecretStr(key) if isinstance(key, str) else key
+def _as_secret(given: object) -> object:
+    if isinstance(given, Mapping):
+        return {name: _as_secret(value) for name, value in given.items()}
+    return SecretStr(given) if isinstance(given, str) else given
+
+
+def _as_text(given: object) -> object:
+    if isinstance(given, Mapping):
+        return {name: _as_text(value) for name, value in given.items()}
+    return given.get_secret_value() if isinstance(given, SecretStr) else given
 
 
 Model: TypeAlias = Annotated[str, AfterValidator(_check_model)]
@@ -97,6 +105,8 @@ Documents: TypeAlias = Annotated[Sequence[Document | str | dict[str, Any]], Skip
 Retries: TypeAlias = Annotated[int, Field(ge=0), _Number]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False), _Number] | Timeout
 Key: TypeAlias = Annotated[APIKey, BeforeValidator(_as_secret)]
+Headers: TypeAlias = Annotated[Mapping[str, str], BeforeValidator(_as_text)]
+Proxy: TypeAlias = Annotated[str, BeforeValidator(_as_text)]
 
 
 class TransportOptions(TypedDict, total=False):
@@ -110,11 +120,13 @@ class TransportOptions(TypedDict, total=False):
     base_url: BaseURL
     timeout: Seconds | None
     max_retries: Retries
-    default_headers: Mapping[str, str] | None
-    extra_headers: Mapping[str, str] | None
-    proxy: str | None
+    default_headers: Headers | None
+    extra_headers: Headers | None
+    proxy: Proxy | None
     http_client: HTTPClient | None
     http_async_client: AsyncHTTPClient | None
+    host: Host | None
+    """Where chat is served other than at `base_url`."""
 
 
 TRANSPORT = frozenset(TransportOptions.__annotations__)
@@ -140,6 +152,16 @@ class CallOptions(TransportOptions, total=False):
     model_kwargs: dict[str, Any]
     # Read by LangChain, which passes them on all the same.
     stream: bool
+
+
+def hide(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options in a form that shows no credential when it is printed or dumped.
+
+    Args:
+        options: Options of a call, by name. `check_call` takes them in both forms.
+    """
+    hidden = _SECRETS - {"base_url"}  # which is refused if it holds one
+    return {name: _as_secret(value) if name in hidden else value for name, value in options.items()}
 
 
 def check_call(options: Mapping[str, Any], owner: str, kind: Any = CallOptions) -> dict[str, Any]:
@@ -188,11 +210,12 @@ def explain(error: ValidationError, owner: str, known: Collection[str]) -> Confi
         return ConfigurationError(f"{owner}: {name} has no field {first['loc'][-1]!r}")
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, [*known, *ALIASES], n=1)
-        advice = (
-            f"Did you mean {near[0]!r}?"
-            if near
-            else "To send a field that this library does not know, put it into model_kwargs"
+        other = (
+            "To send a field that this library does not know, put it into model_kwargs"
+            if "model_kwargs" in known
+            else f"It takes {', '.join(known)}"
         )
+        advice = f"Did you mean {near[0]!r}?" if near else other
         return ConfigurationError(f"{owner}: unknown argument {name!r}. {advice}")
     problem = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     value = first["input"]

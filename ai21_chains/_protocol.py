@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, Protocol, cast
 
 from pydantic_core import from_json
 
@@ -89,6 +90,13 @@ def encode(body: object) -> bytes:
         raise ConfigurationError(f"The request cannot be written as JSON: {error}") from error
 
 
+class Decoder(Protocol):
+    """Takes a streamed answer apart: bytes in, the JSON of complete events out."""
+
+    def feed(self, chunk: bytes) -> Iterable[bytes]: ...
+    def close(self) -> Iterable[bytes]: ...
+
+
 class EventDecoder:
     """Server-sent events: bytes in, the data of complete events out.
 
@@ -150,18 +158,19 @@ class EventDecoder:
 class StreamReader:
     """Reads a streamed answer: bytes in, events out, and knows whether the answer is complete."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, decoder: Decoder | None = None) -> None:
         """Start before the first byte.
 
         Args:
             where: Method and URL of the request, for error messages.
+            decoder: Takes the bytes apart. Default: as server-sent events.
         """
         self.started = False
         """Whether an event has been delivered."""
         self.finished = False
         """Whether a finish reason or `[DONE]` has arrived. What fails after that loses nothing."""
         self._where = where
-        self._decoder = EventDecoder()
+        self._decoder: Decoder = decoder or EventDecoder()
         self.done = False
         """Whether `[DONE]` has arrived: nothing that follows belongs to the answer."""
 
@@ -191,7 +200,7 @@ class StreamReader:
                 "incomplete. Ask again"
             ) from cut
 
-    def _events(self, found: list[bytes]) -> Iterator[Completion]:
+    def _events(self, found: Iterable[bytes]) -> Iterator[Completion]:
         for data in found:
             if data[:1] != b"{" and data.strip() == b"[DONE]":
                 self.done = self.finished = True
@@ -277,7 +286,14 @@ def as_event(completion: Completion) -> Completion:
 
 
 def error_from_response(
-    where: str, status: int, headers: Mapping[str, str], body: bytes, model: str = ""
+    where: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    model: str = "",
+    *,
+    kind: type[APIStatusError] | None = None,
+    hints: Mapping[type[APIStatusError], str] = MappingProxyType({}),
 ) -> APIStatusError:
     """Return the error for an answer with an error status.
 
@@ -287,11 +303,13 @@ def error_from_response(
         headers: The answer's headers.
         body: The answer's body.
         model: The model that was asked for.
+        kind: The error's class, where the status does not tell.
+        hints: What to do next, by class, where that is not what the class says.
     """
     parsed = _parsed_or_text(body)
     # JSON in a shape of its own is quoted as it is.
     detail = error_detail(parsed) or ("" if isinstance(parsed, str) else _text(body))
-    kind = _STATUS_ERRORS.get(status)
+    kind = kind or _STATUS_ERRORS.get(status)
     if kind is None:
         kind = {4: BadRequestError, 5: InternalServerError}.get(status // 100, APIStatusError)
     if status in _OVERFLOW_STATUSES and _CONTEXT_OVERFLOW.search(detail):
@@ -301,7 +319,7 @@ def error_from_response(
     request_id = next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
     wait = retry_after(headers)
     facts = [f"{_phrase(status)} from {where}: {words.rstrip('.')}"]
-    facts.append(_retired_hint(model, where, status, detail) or kind.hint)
+    facts.append(_retired_hint(model, where, status, detail) or hints.get(kind, kind.hint))
     if wait is not None:
         facts.append(f"The server asks to wait {wait:g} s")
     if request_id:
@@ -320,7 +338,8 @@ def error_detail(payload: object) -> str:
     """Return the server's own words, in whichever shape it put them.
 
     AI21 answers `{"detail": "…"}` or `{"detail": [{"loc": […], "msg": "…"}]}`; gateways and
-    OpenAI-like servers `{"error": {"message": "…"}}`, `{"error": "…"}` or `{"message": "…"}`.
+    OpenAI-like servers `{"error": {"message": "…"}}`, `{"error": "…"}` or `{"message": "…"}`, which
+    AWS also writes with a capital.
     """
     if isinstance(payload, str):
         return _TAG.sub(" ", payload).strip()
@@ -332,7 +351,7 @@ def error_detail(payload: object) -> str:
         place = payload.get("loc")
         path = ".".join(map(str, place)) if isinstance(place, list) else ""
         return f"{path}: {payload['msg']}" if path else str(payload["msg"])
-    for key in ("detail", "error", "message"):
+    for key in ("detail", "error", "message", "Message"):
         if words := error_detail(payload.get(key)):
             return words
     return ""

@@ -1,13 +1,14 @@
 """The body of a chat request, from messages and options. Pure.
 
 AI21 knows neither `tool_choice` nor JSON schemas, so what they ask for is said in words, in the
-system message. `tool_choice` is sent all the same, for servers that know it, such as a self-hosted
-vLLM.
+system message. `tool_choice` is sent all the same, for servers that know it. A host that enforces
+both, such as a self-hosted vLLM, gets them as they are, and the model is told nothing.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -51,9 +52,11 @@ def compose(
     body.update({name: value for name, value in plain.items() if value not in (None, [])})  # type: ignore[typeddict-item]
     if documents := options.get("documents"):
         body["documents"] = documents_to_wire(documents)
+    host = options.get("host")
+    obeyed = host is not None and host.obeys
     instructions = [
-        *_put_tools(body, options, tools),
-        *_put_response_format(body, options.get("response_format")),
+        *_put_tools(body, options, tools, obeyed),
+        *_put_response_format(body, options.get("response_format"), obeyed),
     ]
     if instructions:
         body["messages"] = _instructed(messages, instructions)
@@ -119,7 +122,9 @@ def format_tool_choice(choice: object, tools: Sequence[JSONObject]) -> str | JSO
     return {"type": "function", "function": {"name": choice}}
 
 
-def _put_tools(body: ChatRequest, options: CallOptions, tools: Sequence[JSONObject]) -> list[str]:
+def _put_tools(
+    body: ChatRequest, options: CallOptions, tools: Sequence[JSONObject], obeyed: bool
+) -> list[str]:
     choice = format_tool_choice(options.get("tool_choice"), tools) if tools else "none"
     if choice == "none":
         return []
@@ -131,24 +136,37 @@ def _put_tools(body: ChatRequest, options: CallOptions, tools: Sequence[JSONObje
     if isinstance(choice, dict):
         name = choice["function"]["name"]
         body["tools"] = [tool for tool in tools if tool["function"]["name"] == name]
+    if obeyed:
+        return []
+    if isinstance(choice, dict):
         return [f"You must call the tool {name}."]
     return ["You must call at least one of the tools."] if choice == "required" else []
 
 
-def _put_response_format(body: ChatRequest, wanted: object) -> list[str]:
+def _put_response_format(body: ChatRequest, wanted: object, obeyed: bool) -> list[str]:
     if wanted is None:
         return []
     if isinstance(wanted, Mapping) and wanted.get("type") not in ("json_schema", "object"):
         body["response_format"] = dict(wanted)
         return []
-    schema = json.dumps(json_schema(wanted, "response_format"), ensure_ascii=False)
+    form = json_schema(wanted, "response_format")
+    schema = json.dumps(form, ensure_ascii=False)
     # JSON mode would keep the model from calling a tool first.
     if "tools" not in body:
         body["response_format"] = {"type": "json_object"}
+        if obeyed:
+            named = {"name": _name_of(form), "schema": form}
+            body["response_format"] = {"type": "json_schema", "json_schema": named}
+            return []
     return [
         "Give your answer as a single JSON object and nothing else: no prose, no code fence. "
         f"It must be valid against this JSON schema:\n{schema}"
     ]
+
+
+def _name_of(schema: JSONObject) -> str:
+    # OpenAI's protocol wants a name, of these characters.
+    return re.sub(r"[^A-Za-z0-9_-]", "_", str(schema.get("title") or "answer"))[:64]
 
 
 def json_schema(wanted: Any, argument: str) -> JSONObject:

@@ -120,6 +120,8 @@ class ChatAI21(AI21Component, BaseChatModel):
     def _identifying_params(self) -> dict[str, Any]:
         names = ("model", "base_url", "temperature", "top_p", "max_tokens", "stop", "n", "seed")
         named = {name: getattr(self, name) for name in names}
+        if self.host is not None:
+            named["base_url"], named["host"] = None, self.host.as_dict()
         return {k: v for k, v in {**named, **self.model_kwargs}.items() if v is not None}
 
     def _get_invocation_params(
@@ -130,7 +132,7 @@ class ChatAI21(AI21Component, BaseChatModel):
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         # Computed once and kept, it would not follow a setting that was changed since.
         self.__dict__.pop("_serialized", None)
-        decisive = _without(TRANSPORT - {"base_url"}, kwargs)
+        decisive = _without(TRANSPORT - {"base_url", "host"}, kwargs)
         return super()._get_llm_string(stop=stop, **decisive)
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -160,7 +162,7 @@ class ChatAI21(AI21Component, BaseChatModel):
             tool_calling=True,
             tool_choice=True,
             # AI21 enforces no JSON schema: agents are better off with a tool.
-            structured_output=False,
+            structured_output=self.host is not None and self.host.obeys,
             temperature=True,
         )
 

@@ -9,34 +9,23 @@ one imports httpx: another HTTP library is a change in the three.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
-from collections.abc import (
-    AsyncGenerator,
-    Awaitable,
-    Callable,
-    Generator,
-    Iterator,
-    Mapping,
-)
-from contextlib import aclosing, closing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import httpx
-from pydantic import SecretStr
 from typing_extensions import Unpack
 
-from ai21_chains import _pool
+from ai21_chains import _pool, _protocol
 from ai21_chains._call import Call, Settings, merge_headers
 from ai21_chains._chat_call import ChatCall
 from ai21_chains._endpoint import File, RequestOptions, endpoint_call, path
+from ai21_chains._host import Host
+from ai21_chains._keys import APIKey, akey_of, key_of
 from ai21_chains._wire import ChatRequest, Completion
-from ai21_chains.errors import (
-    APIError,
-    ConfigurationError,
-    MissingAPIKeyError,
-)
+from ai21_chains.errors import APIError, ConfigurationError, MissingAPIKeyError
 
 __all__ = [
     "ADDRESSES",
@@ -47,6 +36,7 @@ __all__ = [
     "ChatClient",
     "File",
     "HTTPClient",
+    "Host",
     "RequestOptions",
     "Timeout",
     "merge_headers",
@@ -58,7 +48,6 @@ HTTPClient: TypeAlias = httpx.Client
 AsyncHTTPClient: TypeAlias = httpx.AsyncClient
 _Answer = TypeVar("_Answer")
 _Given = TypeVar("_Given", httpx.Client, httpx.AsyncClient)
-APIKey: TypeAlias = str | SecretStr | Callable[[], str] | Callable[[], Awaitable[str]]
 
 STUDIO = "https://api.ai21.com/studio/v1"
 """Base URL of AI21 Studio."""
@@ -100,6 +89,7 @@ class AI21Client:
         proxy: URL of a proxy. Without it the environment's proxy variables count.
         http_client: An `httpx.Client` to use as it is. It is never closed here.
         http_async_client: An `httpx.AsyncClient` to use as it is. It is never closed here.
+        host: Where chat requests go instead of `base_url`, with its own credentials.
         sleep: How to wait before a retry.
         async_sleep: How to wait before a retry in async code.
     """
@@ -112,6 +102,7 @@ class AI21Client:
     proxy: str | None = field(default=None, repr=False)
     http_client: httpx.Client | None = None
     http_async_client: httpx.AsyncClient | None = None
+    host: Host | None = None
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     async_sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep, repr=False)
 
@@ -228,56 +219,40 @@ class AI21Client:
             )
         return given
 
-    def _chat(self, body: ChatRequest, key: str) -> ChatCall:
-        return ChatCall(self.base_url, body, self._settings(key))
+    def _chat(self, body: ChatRequest, key: Any) -> ChatCall:
+        if self.host is not None:
+            from ai21_chains._host_call import HostCall  # who asks AI21 needs none
+
+            return HostCall(self.host, body, self._settings(None), key)
+        return ChatCall(self.base_url.rstrip("/") + _protocol.CHAT_PATH, body, self._settings(key))
 
     def _call(self, method: str, path: str, options: RequestOptions, key: str) -> Call[Any]:
+        if self.host is not None:
+            raise ConfigurationError(
+                f"{method} {path} is an endpoint of AI21 Studio; {self.host.name} serves chat only"
+            )
         return endpoint_call(self.base_url, method, path, options, self._settings(key))
 
-    def _settings(self, key: str) -> Settings:
+    def _settings(self, key: str | None) -> Settings:
         return Settings(
             key=key, headers=self.headers, timeout=self.timeout, max_retries=self.max_retries
         )
 
-    def _key(self) -> str:
-        with _blaming_the_callable():
-            key = self._given_key()
-        if inspect.isawaitable(key):
-            if inspect.iscoroutine(key):
-                key.close()
-            raise ConfigurationError(
-                "api_key is an async callable: it works with ainvoke, astream and abatch only"
-            )
-        return self._checked(key)
+    def _key(self) -> Any:
+        if self.host is not None:
+            return self.host.credentials()
+        return self._present(key_of(self.api_key))
 
-    async def _akey(self) -> str:
-        with _blaming_the_callable():
-            key = self._given_key()
-            if inspect.isawaitable(key):
-                key = await key
-        return self._checked(key)
+    async def _akey(self) -> Any:
+        if self.host is not None:
+            return await self.host.acredentials()
+        return self._present(await akey_of(self.api_key))
 
-    def _given_key(self) -> object:
-        return self.api_key() if callable(self.api_key) else self.api_key
-
-    def _checked(self, key: object) -> str:
-        text = key.get_secret_value() if isinstance(key, SecretStr) else key
-        text = text.strip() if isinstance(text, str) else ""
-        if not text and not any(name.lower() == "authorization" for name in self.headers):
+    def _present(self, key: str) -> str:
+        if not key and not any(name.lower() == "authorization" for name in self.headers):
             raise MissingAPIKeyError(
                 "There is no API key: set AI21_API_KEY or pass api_key=… (keys are made in AI21 "
                 "Studio under Settings, API Keys). To try things out without one, use "
                 "ai21_chains.emulator.Emulator"
             )
-        if not (text.isascii() and text.isprintable()):
-            raise ConfigurationError("api_key holds characters that no API key has")
-        return text
-
-
-@contextmanager
-def _blaming_the_callable() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        kind = type(error).__name__
-        raise ConfigurationError(f"The api_key callable failed with {kind}") from error
+        return key

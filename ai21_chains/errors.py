@@ -139,8 +139,11 @@ class APIError(AI21Error):
         detail: The server's own words.
         retry_after: Seconds that the server asks to wait before the next try, or None.
         run_id: The Maestro run that it happened to, once there is one.
+        is_retryable: Whether asking again may help, and costs nothing twice. LangChain's retry
+            middleware goes by it.
     """
 
+    is_retryable: bool
     run_id: str | None = None
 
     def __init__(

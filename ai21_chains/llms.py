@@ -145,6 +145,8 @@ class AI21LLM(AI21Component, BaseLLM):
     def _identifying_params(self) -> dict[str, Any]:
         names = CompletionOptions.__annotations__.keys() - _options.TRANSPORT | {"base_url"}
         named = {name: getattr(self, name) for name in sorted(names)}
+        if self.host is not None:
+            named["base_url"], named["host"] = None, self.host.as_dict()
         return {name: value for name, value in named.items() if value not in (None, {})}
 
     @property

@@ -1,8 +1,9 @@
 """A server on loopback that does as little as possible: AI21's answers, byte for byte, made once.
 
 The path says how to answer: `/wait-200/…` waits 200 ms first, `/gap-1/…` waits 1 ms before each
-event of a stream. `GET /most-in-flight` returns the largest number of requests that waited at once
-since it was last asked. Run as a program, it prints its port and serves until it is ended.
+event of a stream, and `/stamped-1/…` does so with the time as the text (`perf_counter_ns`).
+`GET /most-in-flight` returns the largest number of requests that waited at once since it was last
+asked. Run as a program, it prints its port and serves until it is ended.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import json
 import re
 import resource
+import time
 
 CHUNKS = 512
 """Pieces of text in a streamed answer."""
@@ -54,6 +56,11 @@ def _events() -> list[bytes]:
     usage = {"prompt_tokens": 40, "completion_tokens": CHUNKS, "total_tokens": 40 + CHUNKS}
     payloads.append({**_payload({"content": ""}, "stop"), "usage": usage})
     return [*(_event(json.dumps(payload)) for payload in payloads), _event("[DONE]") + b"0\r\n\r\n"]
+
+
+def _stamped() -> bytes:
+    delta = {"content": str(time.perf_counter_ns())}
+    return _event(json.dumps(_payload(delta, None)))
 
 
 def _payload(delta: dict[str, str], finish_reason: str | None) -> dict[str, object]:
@@ -111,18 +118,19 @@ class Connection(asyncio.Protocol):
             self.transport.write(WHOLE)
             return
         self.transport.write(STREAM_HEAD)
-        gap = re.search(rb"/gap-(\d+)/", path)
+        gap = re.search(rb"/(gap|stamped)-(\d+)/", path)
         if gap:
-            self._send_slowly(0, int(gap[1]) / 1000)
+            self._send_slowly(0, int(gap[2]) / 1000, gap[1] == b"stamped")
         else:
             for event in EVENTS:
                 self.transport.write(event)
 
-    def _send_slowly(self, number: int, gap: float) -> None:
-        self.transport.write(EVENTS[number])
+    def _send_slowly(self, number: int, gap: float, stamped: bool) -> None:
+        stamp = stamped and 0 < number <= CHUNKS
+        self.transport.write(_stamped() if stamp else EVENTS[number])
         if number + 1 < len(EVENTS):
             loop = asyncio.get_running_loop()
-            loop.call_later(gap, self._send_slowly, number + 1, gap)
+            loop.call_later(gap, self._send_slowly, number + 1, gap, stamped)
 
 
 async def serve() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -44,17 +45,17 @@ def child_environment(pycache: Path) -> dict[str, str]:
     return {**kept, "PYTHONPYCACHEPREFIX": str(pycache), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 
-def peer_python(name: str, cache: Path) -> str:
+def peer_python(name: str, cache: Path, peers: Mapping[str, Sequence[str]] = PEERS) -> str:
     """Return the interpreter of a peer's virtual environment, which is made if it is missing."""
     folder = cache / name
     python = folder / "bin" / "python"
-    wanted = "\n".join([sys.version, *PEERS[name]])
+    wanted = "\n".join([sys.version, *peers[name]])
     done = folder / "installed.txt"
     if not done.exists() or done.read_text() != wanted:
         print(f"Making an environment for {name} in {folder}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, *PEERS[name]], check=True, stdout=sys.stderr)
+        subprocess.run([*pip, *peers[name]], check=True, stdout=sys.stderr)
         done.write_text(wanted)
     return str(python)
 
@@ -63,3 +64,10 @@ def versions(python: str, *names: str) -> str:
     """Return the versions of a contestant's packages as JSON."""
     command = [python, "-c", _VERSIONS, *names, *_SHOWN]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def cache_folder() -> Path:
+    """Return where the environments of peers are kept."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    home = Path(base) if base else Path.home() / ".cache"
+    return home / "ai21-chains-benchmarks"

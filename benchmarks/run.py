@@ -25,7 +25,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from contestants import IMPORTS, ONE_LOOP
-from environments import PEERS, child_environment, peer_python, versions
+from environments import PEERS, cache_folder, child_environment, peer_python, versions
 from report import BOTH, CORE, HTTPX, OURS, Row, table
 
 HERE = Path(__file__).parent
@@ -160,7 +160,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=None)
-    parser.add_argument("--cache", type=Path, default=_cache_folder())
+    parser.add_argument("--cache", type=Path, default=cache_folder())
     parser.add_argument("--json", type=Path, help="write the JSON to this file")
     parser.add_argument("--budget", type=float, default=60.0, help="seconds a row and contestant")
     parser.add_argument("--only", nargs="*", default=[""], help="words in the names of rows")
@@ -170,12 +170,6 @@ def _options() -> argparse.Namespace:
     elif not options.peers:
         options.peers = ["langchain-openai", "langchain-ai21"]
     return options
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    home = Path(base) if base else Path.home() / ".cache"
-    return home / "ai21-chains-benchmarks"
 
 
 @contextmanager

@@ -7,14 +7,14 @@ import httpx
 import hypothesis
 import pytest
 
-from ai21_chains import AI21LLM, ChatAI21
+from ai21_chains import AI21LLM, ChatAI21, ChatMaestro
 from ai21_chains.emulator import Emulator
 
 # LangChain's `load(..., allowed_objects="all")`, which its standard test uses, admits only the
 # classes of its own table. The table is private; outside packages have no other way in.
 _load = importlib.import_module("langchain_core.load.load")
 _load._get_default_allowed_class_paths("all").update(
-    tuple(one.lc_id()) for one in (AI21LLM, ChatAI21)
+    tuple(one.lc_id()) for one in (AI21LLM, ChatAI21, ChatMaestro)
 )
 
 

@@ -219,7 +219,7 @@ def test_an_answer_has_everything_that_langchain_looks_for(call: Call, server) -
     message = call(chat(server), model="jamba-large")
 
     assert message.content == "Hello"
-    assert message.id == "chat-1"
+    assert message.id.startswith("lc_run-")  # unique, whatever the server says
     assert message.usage_metadata == {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
     assert message.response_metadata == {
         "model_provider": "ai21",

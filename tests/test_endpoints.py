@@ -16,6 +16,7 @@ from ai21_chains.client import AI21Client, path
 from ai21_chains.emulator import Emulator
 from ai21_chains.errors import (
     APIConnectionError,
+    APIError,
     APIStatusError,
     APITimeoutError,
     ConfigurationError,
@@ -237,9 +238,10 @@ REFUSED = {
 @pytest.mark.parametrize("failure", AMBIGUOUS.values(), ids=AMBIGUOUS)
 def test_what_the_server_may_have_done_is_not_repeated(ask: Request, failure: Any) -> None:
     with scripted(failure, answer({})) as server:
-        with pytest.raises((APIConnectionError, APIStatusError), match="look before you repeat it"):
+        with pytest.raises(APIError, match="look before you repeat it") as caught:
             ask(client(server), "POST", "/runs", json={})
 
+        assert not caught.value.is_retryable
         assert len(server.requests) == 1
 
 

@@ -14,6 +14,7 @@ from langchain_core.outputs import ChatGeneration
 from pydantic import SecretStr
 
 from ai21_chains import errors
+from ai21_chains._maestro import Watch
 from ai21_chains._messages import to_wire
 from ai21_chains._options import check_call
 from ai21_chains._protocol import StreamReader, error_from_response, read_completion
@@ -49,6 +50,11 @@ def parse_a_refusal() -> object:
     return StructuredOutputParser(target=None).parse_result([ChatGeneration(message=said)])
 
 
+def fail_a_run() -> object:
+    watch = Watch(AI21Client(), {"poll_interval_sec": 1, "poll_timeout_sec": 1})
+    return watch.take({"id": "r1", "status": "failed", "error": {"message": "No."}})
+
+
 SITUATIONS: dict[type[errors.AI21Error], Callable[[], object]] = {
     errors.ConfigurationError: lambda: check_call({"temperature": 3}, "ChatAI21"),
     errors.MissingAPIKeyError: lambda: AI21Client().complete({"model": "m", "messages": []}),
@@ -59,6 +65,7 @@ SITUATIONS: dict[type[errors.AI21Error], Callable[[], object]] = {
     errors.APITimeoutError: failing_with(httpx.ReadTimeout("too late")),
     errors.StreamInterruptedError: lambda: list(StreamReader(WHERE).close()),
     errors.ResponseFormatError: lambda: read_completion(b"<html>", WHERE),
+    errors.RunFailedError: fail_a_run,
     errors.APIStatusError: answering(302),
     errors.BadRequestError: answering(400),
     errors.AuthenticationError: answering(401),
@@ -128,6 +135,7 @@ LANGCHAIN = {
     errors.APITimeoutError: ("ModelTimeoutError", True),
     errors.StreamInterruptedError: ("ModelConnectionError", True),
     errors.ResponseFormatError: ("ModelAPIError", False),
+    errors.RunFailedError: ("ModelError", False),
     errors.APIStatusError: ("ModelError", False),
     errors.BadRequestError: ("ModelInvalidRequestError", False),
     errors.AuthenticationError: ("ModelAuthenticationError", False),

@@ -1,6 +1,5 @@
 """LangChain's standard suites for `ChatMaestro`, against the emulator."""
 
-import importlib
 from typing import Any
 
 import httpx
@@ -11,10 +10,6 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 
 from ai21_chains.emulator import Emulator
 from ai21_chains.maestro import ChatMaestro
-
-# As in conftest.py: LangChain's private table of what `load` admits.
-_load = importlib.import_module("langchain_core.load.load")
-_load._get_default_allowed_class_paths("all").add(tuple(ChatMaestro.lc_id()))
 
 
 class Maestro:

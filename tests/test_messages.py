@@ -430,7 +430,7 @@ def test_an_answer_becomes_a_message() -> None:
     message = read(role="assistant", content="Hello", tool_calls=None)
 
     assert message.content == "Hello"
-    assert message.id == "chat-1"
+    assert message.id is None  # servers repeat ids; LangChain makes one up that is unique
     assert message.usage_metadata == USAGE_METADATA
     assert message.additional_kwargs == {}
     assert message.response_metadata == {
@@ -462,7 +462,6 @@ def test_answers_come_in_the_order_of_their_index_and_count_their_usage_once() -
     found = [generation.message for generation in generations(completion, "jamba-mini")]
 
     assert [message.content for message in found] == ["b", "c", "a"]
-    assert [message.id for message in found] == [None] * 3
     assert [getattr(message, "usage_metadata", 0) for message in found] == [
         USAGE_METADATA,
         None,
@@ -474,7 +473,6 @@ def test_answers_come_in_the_order_of_their_index_and_count_their_usage_once() -
 def test_an_id_is_text_or_absent(given_: object, kept: str | None) -> None:
     (generation,) = generations(answer({"content": "Hi"}, id=given_), "jamba-mini")
 
-    assert generation.message.id == kept
     assert generation.message.response_metadata.get("id") == kept
 
 
@@ -638,7 +636,7 @@ def test_a_stream_is_its_text_and_then_what_is_known_of_the_answer() -> None:
     )
 
     assert [hello.content, world.content, last.content] == ["Hello", " world", ""]
-    assert {hello.id, world.id, last.id} == {"chat-1"}
+    assert {hello.id, world.id, last.id} == {None}
     assert hello.response_metadata == world.response_metadata == {"model_provider": "ai21"}
     assert (hello.usage_metadata, world.usage_metadata) == (None, None)
     assert (hello.chunk_position, world.chunk_position) == (None, None)
@@ -727,7 +725,7 @@ def test_an_answer_of_nothing_is_one_empty_chunk() -> None:
 def test_an_id_that_is_a_number_is_text() -> None:
     message = total({**event(content="Hi"), "id": 7}, {**event("stop"), "id": 7})
 
-    assert (message.id, message.response_metadata["id"]) == ("7", "7")
+    assert message.response_metadata["id"] == "7"
 
 
 NOW = tool_call(name="now", args={}, id="b")

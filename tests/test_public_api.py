@@ -14,6 +14,7 @@ PUBLIC = [
     "AI21Error",
     "BM25Retriever",
     "ChatAI21",
+    "ChatMaestro",
     "Citation",
     "Emulator",
     "GroundedAnswer",

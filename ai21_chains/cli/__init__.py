@@ -25,7 +25,9 @@ _COMMANDS = {
     "extract": "Read the fields of a schema out of documents, each with the quotes that prove it.",
     "evaluate": "Measure the grounded answers to questions whose answers are known.",
     "serve": "Serve models and chains over OpenAI's API.",
+    "mcp": "Offer answers from documents, checks and summaries as tools to MCP clients.",
     "models": "List AI21's models, limits and prices; with a key, those that AI21 itself lists.",
+    "batch": "Submit a batch of chat requests to AI21, and get its results.",
     "keys": "Make, list and revoke the keys of a server's clients.",
     "emulate": "Serve an emulation of AI21's API, for tests and demonstrations.",
 }

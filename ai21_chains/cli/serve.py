@@ -32,7 +32,7 @@ def serve(
             if error.name and error.name.startswith("ai21_chains"):
                 raise
             raise MissingExtraError(
-                f'Serving needs an extra ({error.name} is not there): '
+                f"Serving needs an extra ({error.name} is not there): "
                 'pip install "ai21-chains[serve]"'
             ) from None
         run(Options(config, host, port, workers), say)

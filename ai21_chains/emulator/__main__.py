@@ -29,7 +29,7 @@ def run(
     Raises:
         OSError: The port is taken.
     """
-    with Emulator(era=era).serve(host=host, port=port) as server:
+    with Emulator(era=era, keep_requests=0).serve(host=host, port=port) as server:
         print(f"AI21 emulator at {server.base_url} (no language model inside). Ctrl-C ends it.")
         print(f"Use it with: AI21_API_HOST={server.base_url} AI21_API_KEY=anything", flush=True)
         try:

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from uuid import UUID
 
-from . import chat, jurassic, maestro, models
+from . import batches, chat, jurassic, library, maestro, models
 from .brains import Brain, BrainError, EmulatorError, Reply
 from .completions import limited
 from .exchange import Request, Response
@@ -34,6 +34,8 @@ FAMILIES: dict[Era, tuple[ModuleType, ...]] = {
         chat,
         models,
         maestro,
+        library,
+        batches,
     ),
 }
 """The families of endpoints of each era: modules with `ROUTES`, and perhaps `BODIES`."""
@@ -71,9 +73,11 @@ class Emulator:
             Jurassic-2 and the first Jamba models, and nothing that came later.
         pending_looks: How often work that takes time, such as a Maestro run, is seen in progress
             before it is seen to have ended.
+        keep_requests: How many requests to keep in `requests`, the latest ones; None for all. A
+            server that runs for long keeps none.
 
     Attributes:
-        requests: Every request seen so far, oldest first.
+        requests: The requests seen so far, oldest first.
         faults: The faults still to come; it may be added to at any time.
         new_id: Makes ids.
         era: Which server is played.
@@ -89,8 +93,10 @@ class Emulator:
         new_id: Callable[[], UUID] = uuid.uuid4,
         era: Era = "2026",
         pending_looks: int = 0,
+        keep_requests: int | None = None,
     ) -> None:
         self.requests: list[Request] = []
+        self._keep_requests = keep_requests
         self.faults: list[Fault] = list(faults)
         self._brain: Brain = extractive if brain == "extractive" else brain
         self._api_keys = api_keys
@@ -134,6 +140,8 @@ class Emulator:
         """
         with self._lock:
             self.requests.append(request)
+            if self._keep_requests is not None:
+                del self.requests[: max(0, len(self.requests) - self._keep_requests)]
             fault = self._due_fault(request.path)
         if fault is None:
             return self._route(request)

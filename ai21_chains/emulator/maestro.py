@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from .brains import Reply
 from .chat import MODELS, UNSUPPORTED_MODEL
 from .exchange import Request, Response
 from .forms import quoted
+from .library import search
 from .routes import FORBIDDEN, Routes, json_answer, refusal
 from .validation import (
     ByKind,
@@ -171,7 +173,7 @@ def _in_progress(run: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def create_run(emulator: Emulator, request: Request) -> Response:
-    """Start a run of Maestro's; it calls no tools, and requirements look for quoted words."""
+    """Start a run: `file_search` finds in the library, other tools are not called."""
     if not emulator.knows(request):
         return FORBIDDEN
     if faults := faults_of(request.body, RUN):
@@ -179,7 +181,7 @@ def create_run(emulator: Emulator, request: Request) -> Response:
     body = request.json
     if detail := _broken_rule(body):
         return refusal(422, detail)
-    return _started(emulator, body)
+    return _started(emulator, request, _searched(emulator, request))
 
 
 def run_agent(emulator: Emulator, request: Request, assistant_id: str) -> Response:
@@ -188,7 +190,7 @@ def run_agent(emulator: Emulator, request: Request, assistant_id: str) -> Respon
         return FORBIDDEN
     if faults := faults_of(request.body, AGENT_RUN):
         return refusal(422, faults)
-    return _started(emulator, request.json)
+    return _started(emulator, request, None)
 
 
 def get_run(emulator: Emulator, request: Request, run_id: str) -> Response:
@@ -229,9 +231,36 @@ def _broken_rule(body: Mapping[str, Any]) -> str | None:
     return next((text for text in (rule(body) for rule in RULES) if text), None)
 
 
-def _started(emulator: Emulator, body: Mapping[str, Any]) -> Response:
-    reply = emulator.ask(_as_chat(body))
-    run = _ended(str(emulator.new_id()), reply, body)
+def _searched(emulator: Emulator, request: Request) -> list[dict[str, Any]] | None:
+    """Return what `file_search` finds for the last turn, or None if the run has no such tool."""
+    body = request.json
+    tool = next((one for one in body.get("tools") or () if one["type"] == "file_search"), None)
+    if tool is None:
+        return None
+    said = body["input"]
+    query = said if isinstance(said, str) else said[-1]["content"] if said else ""
+    asked = {"query": query, "labels": tool.get("labels"), "path": tool.get("path")}
+    asked["fileIds"] = tool.get("file_ids")
+    answer = search(emulator, replace(request, body=json.dumps(asked).encode()))
+    return [
+        {
+            "text": one["text"],
+            "file_id": one["fileId"],
+            "file_name": one["fileName"],
+            "score": one["score"],
+            "order": one["order"],
+        }
+        for one in json.loads(answer.body)["results"]
+    ]
+
+
+def _started(emulator: Emulator, request: Request, found: list[dict[str, Any]] | None) -> Response:
+    body = request.json
+    chat = _as_chat(body)
+    if found:
+        documents = [(one["text"], {"title": one["file_name"]}) for one in found]
+        chat["documents"] = [{"content": text, "metadata": meta} for text, meta in documents]
+    run = _ended(str(emulator.new_id()), emulator.ask(chat), body, found)
     return json_answer(emulator.state(Runs).start(run, emulator.pending_looks))
 
 
@@ -250,7 +279,9 @@ def _as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     return {**request, "messages": turns}
 
 
-def _ended(run_id: str, reply: Reply, body: Mapping[str, Any]) -> dict[str, Any]:
+def _ended(
+    run_id: str, reply: Reply, body: Mapping[str, Any], found: list[dict[str, Any]] | None
+) -> dict[str, Any]:
     """Return a run as it is at its end.
 
     A brain decides that a run fails, or waits for an action, by the finish reason of its reply.
@@ -270,7 +301,7 @@ def _ended(run_id: str, reply: Reply, body: Mapping[str, Any]) -> dict[str, Any]
     run |= {"status": "completed", "result": result}
     wanted = body.get("include") or ()
     if "data_sources" in wanted:
-        run["data_sources"] = {"file_search": None, "web_search": None, "tool_calls": None}
+        run["data_sources"] = {"file_search": found, "web_search": None, "tool_calls": None}
     if "requirements_result" in wanted and body.get("requirements"):
         run["requirements_result"] = _scores(text, body["requirements"])
     return run

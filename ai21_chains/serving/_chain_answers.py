@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
-from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.runnables import Runnable
 from starlette.requests import Request
@@ -14,14 +13,17 @@ from starlette.responses import Response
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ai21_chains._wire import Usage
+from ai21_chains._wire import Completion, Usage
 from ai21_chains.answers import GroundedAnswer
-from ai21_chains.serving._chain_models import ChainAnswer, answer_chat, stream_chat
+from ai21_chains.chains.grounded_qa import create_grounded_qa_chain
+from ai21_chains.serving import _asking
+from ai21_chains.serving._chain_models import answer_chat, stream_chat
 from ai21_chains.serving._hangup import unless_hung_up
 from ai21_chains.serving._openai import Asked
 from ai21_chains.serving._openai_answers import grounded_completion, text_answer
 from ai21_chains.serving._openai_routes import json_response, stream
 from ai21_chains.serving._openai_stream import ChunkWriter
+from ai21_chains.serving._served_chains import chat_model_for
 from ai21_chains.serving._service import CHAIN, Service
 from ai21_chains.serving._visits import Visit
 from ai21_chains.serving.chain_routes import chain_routes
@@ -33,28 +35,37 @@ async def chain_answer(request: Request, visit: Visit, asked: Asked, created: in
     Args:
         request: The request.
         visit: Its account.
-        asked: What was asked for; `model` is `chain/NAME`.
+        asked: What was asked for; `model` is `chain/NAME`, or a plain one that is asked about
+            documents.
         created: When it was, in seconds since 1970.
     """
-    chain = (await visit.service.chains())[asked.model.removeprefix(CHAIN)]
+    _asking.current.set(visit)
+    chain = await _chain(visit.service, asked)
     given: dict[str, Any] = {"messages": asked.conversation}
     if documents := asked.request.get("documents"):
         given["documents"] = documents
     if asked.stream:
         writer = ChunkWriter(asked, created=created)
         result: list[GroundedAnswer] = []
-        pieces = _pieces(visit, chain, given, writer, result)
+        pieces = _pieces(chain, given, writer, result)
         return await stream(request, visit, pieces, lambda: writer.close(*result))
     answer = await unless_hung_up(request.receive, answer_chat(chain, given))
-    usage = _count(visit, answer)
     await visit.settle()
     if isinstance(answer.result, GroundedAnswer):
         return json_response(grounded_completion(answer.result, asked, created=created))
-    return json_response(text_answer(answer.text, asked, created=created, usage=usage))
+    usage, reason = _wire(answer.usage), answer.finish_reason
+    text = text_answer(answer.text, asked, created=created, reason=reason, usage=usage)
+    return json_response(text)
+
+
+async def _chain(service: Service, asked: Asked) -> Runnable[Any, Any]:
+    if asked.model not in service.router:
+        return (await service.chains())[asked.model.removeprefix(CHAIN)]
+    model = chat_model_for(service.config, asked.model, **asked.sampling)
+    return create_grounded_qa_chain(model, prompt=asked.instructions or None)
 
 
 async def _pieces(
-    visit: Visit,
     chain: Runnable[Any, Any],
     given: dict[str, Any],
     writer: ChunkWriter,
@@ -65,21 +76,18 @@ async def _pieces(
             if isinstance(item, str):
                 yield writer.feed_text(item)
                 continue
-            writer.usage = _count(visit, item)
+            writer.usage = _wire(item.usage)
+            yield writer.feed(_ended(item.finish_reason))
             if isinstance(item.result, GroundedAnswer):
                 result.append(item.result)
 
 
-def _count(visit: Visit, answer: ChainAnswer) -> Usage | None:
-    if answer.usage is None:
-        return None
-    usage = _wire(answer.usage)
-    visit.used(visit.service.upstream(visit.model), usage)
-    return usage
+def _ended(reason: str) -> Completion:
+    return {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
 
 
-def _wire(usage: UsageMetadata) -> Usage:
-    return {
+def _wire(usage: UsageMetadata | None) -> Usage | None:
+    return usage and {
         "prompt_tokens": usage["input_tokens"],
         "completion_tokens": usage["output_tokens"],
         "total_tokens": usage["total_tokens"],
@@ -100,17 +108,7 @@ async def chain_app(service: Service) -> ASGIApp:
     router = Router(routes)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        with _counting(scope["state"]["visit"]):
-            await router(scope, receive, send)
+        _asking.current.set(scope["state"]["visit"])
+        await router(scope, receive, send)
 
     return app
-
-
-@contextmanager
-def _counting(visit: Visit) -> Iterator[None]:
-    with get_usage_metadata_callback() as counted:
-        try:
-            yield
-        finally:
-            for model, usage in counted.usage_metadata.items():
-                visit.used(model, _wire(usage))

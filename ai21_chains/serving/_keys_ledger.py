@@ -111,8 +111,12 @@ class Ledger:
             spent = await connection.scalar(_SPENT, {"key_id": key_id, "since": since})
         return to_dollars(spent or 0)
 
-    async def on(self, day: date) -> Sequence[Spend]:
+    async def on(self, day: date, key_id: str | None = None) -> Sequence[Spend]:
         """Return what was used on a day, dearest first.
+
+        Args:
+            day: The day.
+            key_id: Whose usage to return; None for everybody's.
 
         Raises:
             AI21Error: The database fails.
@@ -125,9 +129,12 @@ class Ledger:
             .where(usage.c.day == day)
             .order_by(usage.c.cost_nanos.desc(), usage.c.key_id, usage.c.model)
         )
+        if key_id is not None:
+            query = query.where(usage.c.key_id == key_id)
         async with reading(self._engine) as connection:
             return [
                 Spend(
+                    row.key_id,
                     row.key_name,
                     row.model,
                     row.requests,

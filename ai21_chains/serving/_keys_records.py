@@ -75,7 +75,8 @@ class Spend:
     """What a key has used of a model.
 
     Attributes:
-        key_name: Name of the key, or "master" or "open".
+        key_id: Id of the key, or "master" or "open".
+        key_name: Its name; "master" or "open" for these.
         model: The model, by the name that was asked for.
         requests: Number of requests.
         prompt_tokens: Tokens read.
@@ -84,6 +85,7 @@ class Spend:
         unpriced: How many requests these are.
     """
 
+    key_id: str
     key_name: str
     model: str
     requests: int

@@ -103,7 +103,7 @@ def settings(document: object, where: str) -> dict[str, Any]:
     """
     if not isinstance(document, Mapping):
         raise ConfigurationError(f"{where}: a mapping with model_list was expected")
-    from ai21_chains.serving.config import EndlessEmulator
+    from ai21_chains.emulator import Emulator
 
     unknown = [key for key in document if key not in {"model_list", "chains", *_SECTIONS}]
     found: dict[str, Any] = {}
@@ -123,7 +123,7 @@ def settings(document: object, where: str) -> dict[str, Any]:
         **{name: value for name, value in found.items() if value is not None},
         "deployments": deployments,
         "chains": [_chain(one, where) for one in _list(document, "chains", where)],
-        "emulator": EndlessEmulator() if emulated else None,
+        "emulator": Emulator(keep_requests=0) if emulated else None,
         "warnings": tuple(_warnings(unknown, deployments)),
     }
 

@@ -46,7 +46,7 @@ class OpenDoor:
     ) -> None:
         """Count what a request has used."""
         self._turn_the_page()
-        before = self._spent.get(model) or Spend(caller.name, model, 0, 0, 0, Decimal(0))
+        before = self._spent.get(model) or Spend(caller.id, caller.name, model, 0, 0, 0, Decimal(0))
         self._spent[model] = replace(
             before,
             requests=before.requests + 1,
@@ -56,7 +56,7 @@ class OpenDoor:
             unpriced=before.unpriced + (cost_usd is None),
         )
 
-    async def today(self) -> Sequence[Spend]:
+    async def today(self, key_id: str | None = None) -> Sequence[Spend]:
         """Return what was used of each model today (UTC), dearest first."""
         self._turn_the_page()
         return sorted(self._spent.values(), key=lambda one: (-one.cost_usd, one.model))

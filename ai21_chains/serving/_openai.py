@@ -7,14 +7,22 @@ honoured                  `model`, `messages` (`developer` is AI21's `system`; t
                           joined), `temperature`, `top_p`, `n`, `stop`, `seed`, `user`,
                           `max_tokens` and `max_completion_tokens` (which wins), `stream`,
                           `stream_options`, `tools`, `tool_choice`, `parallel_tool_calls`,
-                          `functions`, `function_call`, `response_format`, `prompt`, `echo`; and
-                          AI21's `documents`
+                          `functions`, `function_call`, `response_format`, `prompt`, `echo`
+AI21's `documents`        honoured; and the question is answered from them by the grounded QA chain
+                          over the very model, with verified citations, wherever a chain can do
+                          what is asked (`Asked.is_grounded`). Otherwise they go to AI21 as they
+                          are, and the answer has no citations: AI21's own clients send documents
+                          with tools or JSON, and would be worse off with a refusal
 no effect on the answer   `IGNORED`: taken, and left out
 says what holds anyway    `NEUTRAL`: `frequency_penalty: 0`, `logprobs: false` and the like
 would change the answer   all else, such as `logit_bias` and `audio`, and unknown ones: refused by
                           name, or left out with `drop_params`
 where and with what key   `FORBIDDEN`, such as `api_key` and `base_url`: always refused
 ========================  ========================================================================
+
+Where `model` is a chain, what it cannot do (`tools`, `n` above 1, `response_format`) is always
+refused: the answer would have another form than the client waits for. What it has settings of its
+own for (`FIXED`) would change the answer, and is refused by name, or left out with `drop_params`.
 
 A value that is null counts as not given. Images and audio in messages are always refused.
 """
@@ -23,7 +31,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -81,6 +89,12 @@ FORBIDDEN = frozenset(
 )
 """Names under which other clients and gateways take an address or a credential."""
 
+FIXED = ("max_tokens", "seed", "stop", "temperature", "top_p")
+"""Parameters that a configured chain has values of its own for."""
+
+_SAMPLING = ("max_tokens", "seed", "temperature", "top_p", "user")
+"""Parameters that mean the same for one request as for all that a chain makes of it."""
+
 _STRAY_COMMA = re.compile(rb'("(?:[^"\\]|\\.)*+")|,(?=\s*+[}\]])', re.DOTALL)
 """A comma after the last item, as in the curl command of LiteLLM's page on AI21; or a string."""
 
@@ -118,6 +132,46 @@ class Asked:
     def streams_upstream(self) -> bool:
         """Whether to ask AI21 for a stream too: it has none of several answers."""
         return self.stream and self.request.get("n", 1) == 1
+
+    @property
+    def beyond_chains(self) -> str | None:
+        """The parameter that asks for what no chain can do, if there is one."""
+        if "tools" in self.request:
+            return "functions" if self.legacy_functions else "tools"
+        if self.request.get("n", 1) > 1:
+            return "n"
+        return "response_format" if "response_format" in self.request else None
+
+    @property
+    def is_grounded(self) -> bool:
+        """Whether it is a question about documents that the grounded QA chain can answer.
+
+        That is one without tools and their results, with one answer in prose, and without `stop`:
+        what is to be cut off there is the answer, and the model writes its evidence first.
+        """
+        return (
+            "documents" in self.request
+            and self.beyond_chains is None
+            and "stop" not in self.request
+            and all(_is_prose(message) for message in self.conversation)
+            and self.conversation[-1]["role"] == "user"
+            and bool((self.conversation[-1].get("content") or "").strip())
+        )
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """What was asked of the model itself, whoever asks it."""
+        return {name: value for name, value in self.request.items() if name in _SAMPLING}
+
+    @property
+    def instructions(self) -> str:
+        """The texts of the system's messages."""
+        told = (one for one in self.conversation if one["role"] == "system")
+        return "\n\n".join(filter(None, (one.get("content") for one in told)))
+
+
+def _is_prose(message: Message) -> bool:
+    return message["role"] != "tool" and not message.get("tool_calls")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +243,24 @@ def read_chat(body: bytes, *, drop_params: bool = True) -> Asked:
         legacy_functions=legacy,
         dropped=dropped,
     )
+
+
+def for_chain(asked: Asked, *, drop_params: bool = True) -> Asked:
+    """Return what is asked of a configured chain.
+
+    Args:
+        asked: What was asked.
+        drop_params: Whether to leave out what the chain has settings of its own for.
+
+    Raises:
+        Refused: The chain cannot do it; `param` says what.
+    """
+    if param := asked.beyond_chains:
+        raise _refused(param, f"does not go with {asked.model}: a chain has its own form of answer")
+    fixed = tuple(name for name in FIXED if name in asked.request)
+    if fixed and not drop_params:
+        raise _refused(fixed[0], f"does not go with {asked.model}, which has its own: leave it out")
+    return replace(asked, dropped=(*asked.dropped, *fixed))
 
 
 def read_text(body: bytes, *, drop_params: bool = True) -> AskedText:

@@ -87,16 +87,19 @@ def grounded_completion(answer: GroundedAnswer, asked: Asked, *, created: int) -
     return _chat(identity({}, "chatcmpl"), asked, created, [choice], tokens_of(answer))
 
 
-def text_answer(text: str, asked: Asked, *, created: int, usage: Usage | None = None) -> JSONObject:
+def text_answer(
+    text: str, asked: Asked, *, created: int, reason: str = "stop", usage: Usage | None = None
+) -> JSONObject:
     """Return OpenAI's chat completion object for a text that a chain gave.
 
     Args:
         text: The text.
         asked: What was asked for.
         created: When it was, in seconds since 1970.
+        reason: Why it ended: "stop", or "length" if it was cut off.
         usage: The tokens of it, where they are known.
     """
-    choice = _choice(0, {"role": "assistant", "content": text, "refusal": None}, "stop")
+    choice = _choice(0, {"role": "assistant", "content": text, "refusal": None}, reason)
     return _chat(identity({}, "chatcmpl"), asked, created, [choice], usage)
 
 

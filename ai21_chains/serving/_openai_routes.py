@@ -18,9 +18,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ai21_chains._protocol import as_event
-from ai21_chains._wire import ChatRequest, Completion, Usage
+from ai21_chains._wire import ChatRequest, Completion
+from ai21_chains.serving import _asking
 from ai21_chains.serving._hangup import EventStream, unless_hung_up
-from ai21_chains.serving._openai import Asked, AskedText, read_chat, read_text
+from ai21_chains.serving._openai import Asked, AskedText, for_chain, read_chat, read_text
 from ai21_chains.serving._openai_answers import (
     chat_completion,
     dump,
@@ -30,7 +31,7 @@ from ai21_chains.serving._openai_answers import (
 )
 from ai21_chains.serving._openai_stream import ChunkWriter, TextChunkWriter, failure
 from ai21_chains.serving._refusals import Refused
-from ai21_chains.serving._service import CHAIN, Service
+from ai21_chains.serving._service import Service
 from ai21_chains.serving._visits import Visit
 
 if TYPE_CHECKING:
@@ -76,12 +77,14 @@ class _Endpoints:
         body = await request.body()
         asked = read_chat(body, drop_params=self._drop)
         self._service.check(asked.model)
+        if asked.model not in self._service.router:
+            asked = for_chain(asked, drop_params=self._drop)
         await visit.admit(asked.model, about_tokens(body))
         return _telling(asked.dropped, await self._chat(request, visit, asked))
 
     async def _chat(self, request: Request, visit: Visit, asked: Asked) -> Response:
         created = int(time.time())
-        if asked.model.startswith(CHAIN):
+        if asked.model not in self._service.router or asked.is_grounded:
             from ai21_chains.serving._chain_answers import chain_answer
 
             return await chain_answer(request, visit, asked, created)
@@ -92,7 +95,7 @@ class _Endpoints:
             )
             return await stream(request, visit, pieces, writer.close)
         completion = await unless_hung_up(
-            request.receive, self._whole(visit, asked.model, asked.request)
+            request.receive, _asking.complete(visit, asked.model, asked.request)
         )
         answer = chat_completion(completion, asked, created=created)
         await visit.settle()
@@ -132,7 +135,7 @@ class _Endpoints:
 
         async def one(body: ChatRequest) -> Completion:
             async with turn:
-                return await self._whole(visit, asked.model, body)
+                return await _asking.complete(visit, asked.model, body)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -142,11 +145,6 @@ class _Endpoints:
         return [task.result() for task in tasks]
 
     # --- Both --------------------------------------------------------------------------------
-
-    async def _whole(self, visit: Visit, model: str, body: ChatRequest) -> Completion:
-        completion, deployment = await self._service.router.complete(model, body)
-        visit.used(deployment.model, completion.get("usage"))
-        return completion
 
     async def _pieces(
         self,
@@ -158,36 +156,12 @@ class _Endpoints:
         """Yield the chunks of the answers, one answer after the other."""
         for number, body in enumerate(bodies):
             if not asked.streams_upstream:
-                completion = await self._whole(visit, asked.model, body)
+                completion = await _asking.complete(visit, asked.model, body)
                 yield feed(as_event(completion), number)
                 continue
-            async with aclosing(self._counted(visit, asked.model, body)) as events:
+            async with aclosing(_asking.stream(visit, asked.model, body)) as events:
                 async for event in events:
                     yield feed(event, number)
-
-    async def _counted(
-        self, visit: Visit, model: str, body: ChatRequest
-    ) -> AsyncGenerator[Completion, None]:
-        """Yield the events of an answer, and count what it used."""
-        upstream = self._service.upstream(model)
-        usage: Usage | None = None
-        pieces = 0
-
-        def chosen(deployment: Any) -> None:
-            nonlocal upstream
-            upstream = deployment.model
-
-        try:
-            events = self._service.router.stream(model, body, chosen=chosen)
-            async with aclosing(events):
-                async for event in events:
-                    pieces += 1
-                    usage = event.get("usage") or usage
-                    yield event
-        finally:
-            if pieces:
-                # The last event has the figures; who hangs up before it is charged all the same.
-                visit.used(upstream, usage or _guessed(body, pieces))
 
     # --- Models ------------------------------------------------------------------------------
 
@@ -226,11 +200,6 @@ def json_response(value: dict[str, Any]) -> Response:
 def about_tokens(body: bytes) -> int:
     """Return about how many tokens a request has, before anybody has counted them."""
     return len(body) // 4 + 1
-
-
-def _guessed(body: ChatRequest, pieces: int) -> Usage:
-    read = sum(len(message.get("content") or "") for message in body["messages"]) // 4
-    return {"prompt_tokens": read, "completion_tokens": pieces, "total_tokens": read + pieces}
 
 
 async def stream(

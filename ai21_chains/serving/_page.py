@@ -61,8 +61,8 @@ def page_routes(service: Service) -> list[BaseRoute]:
     async def status(request: Request) -> Response:
         caller = await request.state.visit.identify(request, "/page")
         # Clients with keys of their own do not see what others use.
-        sees_all = caller.id in {"master", "open"}
-        usage = [_row(one) for one in await service.keys.today()] if sees_all else None
+        whose = None if caller.id in {"master", "open"} else caller.id
+        usage = [_row(one) for one in await service.keys.today(whose)]
         answer = {**_served(service.config, caller.models), "usage": usage}
         return JSONResponse(answer, headers={"Cache-Control": "no-store"})
 

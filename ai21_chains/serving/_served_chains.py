@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 
 from ai21_chains._json_schema import model_from_json_schema
+from ai21_chains._wire import ChatRequest, Completion
 from ai21_chains.chains.classification import create_classification_chain
 from ai21_chains.chains.contextual_answers import create_contextual_answers_chain
 from ai21_chains.chains.conversational_qa import create_conversational_qa_chain
@@ -19,9 +23,11 @@ from ai21_chains.chains.grounded_qa import create_grounded_qa_chain
 from ai21_chains.chains.grounding_check import create_grounding_check_chain
 from ai21_chains.chains.summarize import create_summarize_chain
 from ai21_chains.chat_models import ChatAI21
+from ai21_chains.client import ChatClient
 from ai21_chains.documents import load_documents, split_documents
 from ai21_chains.errors import AI21Error, ConfigurationError
 from ai21_chains.retrievers import BM25Retriever
+from ai21_chains.serving import _asking
 from ai21_chains.serving.config import ChainConfig, ServerConfig
 
 __all__ = ["chat_model_for", "served_chains"]
@@ -74,13 +80,17 @@ def served_chains(config: ServerConfig) -> dict[str, Runnable[Any, Any]]:
     return {chain.name: _made(chain, config) for chain in config.chains}
 
 
-def chat_model_for(config: ServerConfig, model_name: str = "") -> ChatAI21:
+def chat_model_for(config: ServerConfig, model_name: str = "", **options: Any) -> ChatAI21:
     """Return a model that reaches AI21 as the server does, and reads as it is told: without chance.
+
+    While the server answers a request it takes all deployments of its name, and their fallbacks,
+    as a plain model does, and what it uses is on the account of that request. Called otherwise it
+    takes the first deployment.
 
     Args:
         config: The configuration.
-        model_name: What the server calls the model; "" for its first one. Of several deployments
-            with this name the first is taken.
+        model_name: What the server calls the model; "" for its first one.
+        **options: Further options of `ChatAI21`.
 
     Raises:
         ConfigurationError: There is no such model.
@@ -90,16 +100,62 @@ def chat_model_for(config: ServerConfig, model_name: str = "") -> ChatAI21:
     if deployment is None:
         known = ", ".join(config.models) or "none"
         raise ConfigurationError(f"no model is called {model_name!r}; there are {known}")
-    return ChatAI21(
+    return _ServedModel(
+        served_as=deployment.name,
         model=deployment.model,
         api_key=config.api_key(deployment),
         base_url=deployment.base_url,
         timeout=deployment.timeout,
         max_retries=deployment.max_retries,
-        temperature=0,
         http_client=config.http_client,
         http_async_client=config.http_async_client,
+        **{"temperature": 0, **options},
     )
+
+
+class _ServedModel(ChatAI21):
+    """A model by the name that the server has for it."""
+
+    served_as: str
+
+    def _call(
+        self, messages: list[BaseMessage], stop: list[str] | None, options: Mapping[str, Any]
+    ) -> Any:
+        call = super()._call(messages, stop, options)
+        return call._replace(client=_ServedClient(self.served_as, call.client))
+
+
+@dataclass(frozen=True)
+class _ServedClient:
+    """Sends chat requests the way of the server's own, for the request that it answers."""
+
+    name: str
+    direct: ChatClient
+
+    def complete(self, body: ChatRequest) -> Completion:
+        """Send a request and return the whole answer."""
+        return self.direct.complete(body)
+
+    async def acomplete(self, body: ChatRequest) -> Completion:
+        """Async form of `complete`."""
+        visit = _asking.current.get()
+        if visit is None:
+            return await self.direct.acomplete(body)
+        return await _asking.complete(visit, self.name, body)
+
+    def stream(self, body: ChatRequest) -> Generator[Completion, None, None]:
+        """Send a request and yield the events of the answer as they arrive."""
+        return self.direct.stream(body)
+
+    async def astream(self, body: ChatRequest) -> AsyncGenerator[Completion, None]:
+        """Async form of `stream`."""
+        visit = _asking.current.get()
+        asked = (
+            self.direct.astream(body) if visit is None else _asking.stream(visit, self.name, body)
+        )
+        async with aclosing(asked) as events:
+            async for event in events:
+                yield event
 
 
 def _made(chain: ChainConfig, config: ServerConfig) -> Runnable[Any, Any]:

@@ -29,7 +29,6 @@ from ai21_chains import _options
 from ai21_chains._catalog import LIVE
 from ai21_chains.client import ADDRESSES, STUDIO
 from ai21_chains.emulator import Emulator
-from ai21_chains.emulator.exchange import Request, Response
 from ai21_chains.errors import ConfigurationError
 
 __all__ = ["ChainConfig", "ChainKind", "Deployment", "ServerConfig", "load_config"]
@@ -213,16 +212,6 @@ def _refuse_strangers(where: str, names: Any, known: tuple[str, ...]) -> None:
             raise ValueError(f"{where}: no model is called {name!r}; there are {', '.join(known)}")
 
 
-class EndlessEmulator(Emulator):
-    """An emulator that keeps no requests for a test to look at: it may answer for months."""
-
-    def handle(self, request: Request) -> Response:
-        """Answer one request."""
-        response = super().handle(request)
-        self.requests.clear()
-        return response
-
-
 def load_config(path: str | Path | None = None) -> ServerConfig:
     """Read a server's configuration.
 
@@ -278,7 +267,7 @@ def _without_a_file() -> dict[str, Any]:
             {"name": name, "model": name, "api_key": key, "base_url": address} for name in LIVE
         ],
         "chains": [{"name": kind, "kind": kind} for kind in READY_MADE],
-        "emulator": None if key else EndlessEmulator(),
+        "emulator": None if key else Emulator(keep_requests=0),
         "warnings": () if key else ("AI21_API_KEY is not set",),
     }
 

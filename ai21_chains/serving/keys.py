@@ -221,13 +221,16 @@ class KeyStore:
         if caller.budget_usd is not None:
             await self._ledger.flush_or_keep()
 
-    async def today(self) -> Sequence[Spend]:
+    async def today(self, key_id: str | None = None) -> Sequence[Spend]:
         """Return what each key has used of each model today (UTC), dearest first.
+
+        Args:
+            key_id: The key whose usage is wanted; None for all keys.
 
         Raises:
             AI21Error: The database fails.
         """
-        return await self._ledger.on(self._today())
+        return await self._ledger.on(self._today(), key_id)
 
     # --- Administration ------------------------------------------------------------------------
 

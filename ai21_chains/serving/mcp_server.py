@@ -144,9 +144,9 @@ class _Tools:
         """
         if path is not None and text is not None:
             raise ConfigurationError("give either path or text, not both")
-        documents = self._chosen(None if text is None else [text])
-        if path is not None:
-            documents = self._named(path)
+        documents = (
+            self._chosen(None if text is None else [text]) if path is None else self._named(path)
+        )
         return await create_summarize_chain(self.model).ainvoke(documents)
 
     def _chosen(self, texts: list[str] | None) -> Sequence[Document]:

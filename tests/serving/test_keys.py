@@ -361,9 +361,9 @@ async def test_the_days_spend_is_told_by_key_and_model(store: KeyStore, clock: C
     await _charge(store, master, None, model="self-hosted")
 
     assert await store.today() == [
-        Spend("alice", "jamba-large", 1, 10, 5, Decimal(2)),
-        Spend("alice", "jamba-mini", 2, 20, 10, Decimal("0.0000022")),
-        Spend("master", "self-hosted", 1, 10, 5, Decimal(0), unpriced=1),
+        Spend(alice.id, "alice", "jamba-large", 1, 10, 5, Decimal(2)),
+        Spend(alice.id, "alice", "jamba-mini", 2, 20, 10, Decimal("0.0000022")),
+        Spend("master", "master", "self-hosted", 1, 10, 5, Decimal(0), unpriced=1),
     ]
     clock.set(2026, 11, 23)
     assert await store.today() == []

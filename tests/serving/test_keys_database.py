@@ -85,7 +85,9 @@ async def test_what_is_used_is_written_from_time_to_time(address: str) -> None:
     while not await reader.on(day):
         await asyncio.sleep(0.001)
 
-    assert await reader.on(day) == [Spend("master", "jamba-mini", 1, 10, 5, Decimal("0.01"))]
+    assert await reader.on(day) == [
+        Spend("master", "master", "jamba-mini", 1, 10, 5, Decimal("0.01"))
+    ]
     await writer.close()
     for engine in engines:
         await engine.dispose()

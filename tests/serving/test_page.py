@@ -135,7 +135,26 @@ async def test_a_key_sees_what_it_may_use_and_the_master_key_what_was_used(tmp_p
 
     assert nobody.status_code == 401
     assert nobody.json()["error"]["code"] == "invalid_api_key"
-    assert alice.json() == {"models": ["mini"], "chains": [], "usage": None}
+    assert alice.json() == {"models": ["mini"], "chains": [], "usage": []}
     assert len(master.json()["models"]) == 2
     assert master.json()["usage"] == []
     assert master.headers["cache-control"] == "no-store"
+
+
+async def test_a_key_sees_what_it_has_used_itself() -> None:
+    app = gateway(master_key=SecretStr("sk-master"), database_url="sqlite://")
+    await app.open()
+    asked = {"model": "mini", "messages": [{"role": "user", "content": "Hi"}]}
+    # Two may have the same name.
+    tokens = [(await app.keys.create("alice"))[1] for _ in range(2)]  # type: ignore[attr-defined]
+    seen = []
+    async with client(app) as http:
+        for times, token in enumerate([*tokens, "sk-master"], start=1):
+            headers = {"authorization": f"Bearer {token}"}
+            for _ in range(times):
+                await http.post("/v1/chat/completions", json=asked, headers=headers)
+            status = (await http.get("/page/status", headers=headers)).json()
+            seen.append([(one["key_name"], one["requests"]) for one in status["usage"]])
+
+    assert seen[:2] == [[("alice", 1)], [("alice", 2)]]
+    assert seen[2] == [("master", 3), ("alice", 2), ("alice", 1)]

@@ -444,23 +444,21 @@ function showTargets(models, chains) {
 }
 
 function showUsage(usage) {
-  const rows = usage ?? [];
-  $("usage").hidden = !rows.length;
-  say("no-usage", usage ? (rows.length ? "" : "No requests yet.")
-    : "What was used is shown to the master key.");
-  const sum = (field) => rows.reduce((total, row) => total + Number(row[field]), 0);
+  $("usage").hidden = !usage.length;
+  say("no-usage", usage.length ? "" : "No requests yet.");
+  const sum = (field) => usage.reduce((total, row) => total + Number(row[field]), 0);
   const money = dollars(sum("cost_usd") < 1 ? 6 : 2);
   const cells = (row) => [
     count(row.requests), count(row.prompt_tokens), count(row.completion_tokens),
     money(row.cost_usd) + (row.unpriced ? ` + ${plural(row.unpriced, "request")} unpriced` : ""),
   ].map((textContent) => make("td", { textContent, className: "number" }));
-  $("rows").replaceChildren(...rows.map((row) => make("tr", {},
+  $("rows").replaceChildren(...usage.map((row) => make("tr", {},
     make("td", { textContent: row.key_name }), make("td", { textContent: row.model }),
     ...cells(row))));
   const fields = ["requests", "prompt_tokens", "completion_tokens", "cost_usd", "unpriced"];
   const total = Object.fromEntries(fields.map((field) => [field, sum(field)]));
   const label = make("th", { textContent: "Together", colSpan: 2, scope: "row" });
-  $("total").replaceChildren(...(rows.length > 1 ? [make("tr", {}, label, ...cells(total))] : []));
+  $("total").replaceChildren(...(usage.length > 1 ? [make("tr", {}, label, ...cells(total))] : []));
 }
 
 // --- Events ----------------------------------------------------------------------------------

@@ -1,0 +1,30 @@
+"""`ai21-chains mcp`: the chains as tools for MCP clients, over stdin and stdout."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ai21_chains.cli._shared import Debug, Model, new_app, one_line_errors
+
+app = new_app()
+
+
+@app.command()
+def mcp(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files, or folders to read files from.")
+    ] = None,
+    model: Model = "jamba-mini",
+    debug: Debug = False,
+) -> None:
+    """Offer answers from documents, checks and summaries as tools to MCP clients."""
+    with one_line_errors(debug), suppress(KeyboardInterrupt):
+        from ai21_chains.cli._answering import chat_model, load
+        from ai21_chains.serving.mcp_server import create_mcp_server
+
+        documents = load(paths) if paths else ()
+        create_mcp_server(chat_model(model), documents).run()

@@ -1,0 +1,73 @@
+"""Asking a model on somebody's account: what an answer took is counted where the answer is given.
+
+All requests to AI21 go this way, those of plain models and those that chains make.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from ai21_chains._wire import ChatRequest, Completion, Usage
+from ai21_chains.serving._visits import Visit
+
+if TYPE_CHECKING:
+    from ai21_chains.serving.config import Deployment
+
+current: ContextVar[Visit | None] = ContextVar("current", default=None)
+"""For whom a chain works: it is made once, and cannot be told with each request."""
+
+
+async def complete(visit: Visit, model: str, body: ChatRequest) -> Completion:
+    """Ask a model for a whole answer.
+
+    Args:
+        visit: On whose account.
+        model: The name of a plain model.
+        body: The request.
+
+    Raises:
+        AI21Error: As `Router.complete`.
+    """
+    completion, deployment = await visit.service.router.complete(model, body)
+    visit.used(deployment.model, completion.get("usage"))
+    return completion
+
+
+async def stream(visit: Visit, model: str, body: ChatRequest) -> AsyncGenerator[Completion, None]:
+    """Ask a model, and yield the events of its answer as they arrive.
+
+    Args:
+        visit: On whose account.
+        model: The name of a plain model.
+        body: The request.
+
+    Raises:
+        AI21Error: As `Router.stream`.
+    """
+    upstream = visit.service.upstream(model)
+    usage: Usage | None = None
+    pieces = 0
+
+    def chosen(deployment: Deployment) -> None:
+        nonlocal upstream
+        upstream = deployment.model
+
+    try:
+        async with aclosing(visit.service.router.stream(model, body, chosen=chosen)) as events:
+            async for event in events:
+                pieces += 1
+                usage = event.get("usage") or usage
+                yield event
+    finally:
+        if pieces:
+            # The last event has the figures; who hangs up before it is charged all the same.
+            visit.used(upstream, usage or _guessed(body, pieces))
+
+
+def _guessed(body: ChatRequest, pieces: int) -> Usage:
+    read = len(json.dumps(body, ensure_ascii=False)) // 4
+    return {"prompt_tokens": read, "completion_tokens": pieces, "total_tokens": read + pieces}
