@@ -36,7 +36,7 @@ from ai21_chains._library import (
     to_documents,
 )
 from ai21_chains._options import TransportOptions, canonical, check_call, explain
-from ai21_chains._steps import Ask, Pace, Steps, arun, run
+from ai21_chains._work import Ask, Pace, Steps, arun, run
 from ai21_chains.client import ADDRESSES, STUDIO, AI21Client, path
 from ai21_chains.errors import APIError, APITimeoutError, ConfigurationError, DocumentError
 

@@ -30,7 +30,7 @@ def main() -> None:
         print(library.wait_until_processed(file_id).status)
 
         retriever = AI21LibraryRetriever(library=library, k=2, labels=["example"])
-        for document in retriever.invoke("How many days of leave are there?"):
+        for document in retriever.invoke("How many days of annual leave do full-time staff have?"):
             score = document.metadata["score"]
             print(f"{document.metadata['source']} ({score:.2f}): {document.page_content[:70]!r}")
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +22,12 @@ def mcp(
     debug: Debug = False,
 ) -> None:
     """Offer answers from documents, checks and summaries as tools to MCP clients."""
-    with one_line_errors(debug), suppress(KeyboardInterrupt):
+    with one_line_errors(debug):
         from ai21_chains.cli._answering import chat_model, load
         from ai21_chains.serving.mcp_server import create_mcp_server
 
         documents = load(paths) if paths else ()
-        create_mcp_server(chat_model(model), documents).run()
+        server = create_mcp_server(chat_model(model), documents)
+        # The official server would wait for the next line on stdin before it heeds a Ctrl-C.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        server.run()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ai21_chains.serving.app import create_app
+    from ai21_chains.serving.chain_routes import chain_routes
     from ai21_chains.serving.config import ChainConfig, Deployment, ServerConfig, load_config
     from ai21_chains.serving.langserve import add_ai21_routes
 
@@ -15,6 +16,7 @@ __all__ = [
     "Deployment",
     "ServerConfig",
     "add_ai21_routes",
+    "chain_routes",
     "create_app",
     "load_config",
 ]
@@ -24,6 +26,7 @@ _HOMES = {
     "Deployment": "config",
     "ServerConfig": "config",
     "add_ai21_routes": "langserve",
+    "chain_routes": "chain_routes",
     "create_app": "app",
     "load_config": "config",
 }

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ai21_chains._steps import Ask, Pace, Steps, arun, run
+from ai21_chains._work import Ask, Pace, Steps, arun, run
 from ai21_chains.client import AI21Client
 from ai21_chains.emulator import Emulator
 from ai21_chains.errors import APIError, ConfigurationError, NotFoundError
