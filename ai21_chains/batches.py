@@ -31,8 +31,8 @@ from ai21_chains._batches import (
 from ai21_chains._component import client_for
 from ai21_chains._options import CallOptions
 from ai21_chains._request import build
-from ai21_chains._work import Ask, Pace, Steps, arun, run
 from ai21_chains._wire import ChatRequest, JSONObject
+from ai21_chains._work import Ask, Pace, Steps, arun, run
 from ai21_chains.chat_models import ChatAI21
 from ai21_chains.client import AI21Client, RequestOptions, path
 from ai21_chains.errors import (

@@ -12,7 +12,7 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from ai21_chains import create_grounded_qa_chain, create_summarize_chain
-from ai21_chains.serving.chain_routes import chain_routes
+from ai21_chains.serving import chain_routes
 
 model = chat_model(temperature=0)
 chains = {"qa": create_grounded_qa_chain(model), "summary": create_summarize_chain(model)}

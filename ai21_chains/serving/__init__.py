@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ai21_chains.serving.app import create_app
-    from ai21_chains.serving.chain_routes import chain_routes
+    from ai21_chains.serving._chain_routes import chain_routes
     from ai21_chains.serving.config import ChainConfig, Deployment, ServerConfig, load_config
     from ai21_chains.serving.langserve import add_ai21_routes
 
@@ -26,7 +26,7 @@ _HOMES = {
     "Deployment": "config",
     "ServerConfig": "config",
     "add_ai21_routes": "langserve",
-    "chain_routes": "chain_routes",
+    "chain_routes": "_chain_routes",
     "create_app": "app",
     "load_config": "config",
 }

@@ -26,7 +26,7 @@ from ai21_chains.serving._openai_stream import ChunkWriter
 from ai21_chains.serving._served_chains import chat_model_for
 from ai21_chains.serving._service import CHAIN, Service
 from ai21_chains.serving._visits import Visit
-from ai21_chains.serving.chain_routes import chain_routes
+from ai21_chains.serving._chain_routes import chain_routes
 
 
 async def chain_answer(request: Request, visit: Visit, asked: Asked, created: int) -> Response:

@@ -246,6 +246,18 @@ def test_every_request_is_logged(door, chat):
     assert json.loads(request.body) == request.json
 
 
+@pytest.mark.parametrize(
+    ("keep", "kept"), [(0, []), (2, ["two", "three"]), (9, ["one", "two", "three"])]
+)
+def test_the_log_keeps_the_latest_requests_if_so_asked(door, chat, keep, kept):
+    emulator = Emulator(keep_requests=keep)
+    ask = door(emulator)
+    for text in ("one", "two", "three"):
+        ask(chat(text))
+
+    assert [one.json["messages"][0]["content"] for one in emulator.requests] == kept
+
+
 def test_a_request_whose_body_is_no_json_is_logged_with_none(door):
     emulator = Emulator()
     door(emulator)(content=b"{")

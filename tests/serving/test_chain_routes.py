@@ -29,8 +29,8 @@ from starlette.types import Message
 from ai21_chains import ChatAI21, Emulator, create_grounded_qa_chain
 from ai21_chains.emulator import Fault, scripted
 from ai21_chains.errors import AI21Error, ConfigurationError, MissingAPIKeyError
+from ai21_chains.serving import chain_routes
 from ai21_chains.serving._hangup import EventStream
-from ai21_chains.serving.chain_routes import chain_routes
 from tests.servers.scripted import HOLD, ScriptedServer
 from tests.servers.scripted import scripted as scripted_server
 from tests.serving.apps import ASKED, model_on, serving

@@ -18,7 +18,7 @@ from starlette.routing import Mount
 
 from ai21_chains import Emulator, create_grounded_qa_chain
 from ai21_chains.emulator import Fault
-from ai21_chains.serving.chain_routes import chain_routes
+from ai21_chains.serving import chain_routes
 from ai21_chains.serving.langserve import add_ai21_routes
 from tests.serving.apps import ASKED, INPUTS, model_on, ready_made, serving
 

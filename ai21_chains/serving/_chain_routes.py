@@ -87,7 +87,7 @@ def chain_routes(
 
     Example:
         >>> from ai21_chains import ChatAI21, Emulator, create_grounded_qa_chain
-        >>> from ai21_chains.serving.chain_routes import chain_routes
+        >>> from ai21_chains.serving import chain_routes
         >>> from starlette.applications import Starlette
         >>> from starlette.testclient import TestClient
         >>> import httpx
