@@ -16,7 +16,8 @@ app = new_app()
 @app.command()
 def mcp(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Files, or folders to read files from.")
+        list[Path] | None,
+        typer.Argument(help="Files, or folders to read files from.", metavar="PATH"),
     ] = None,
     model: Model = "jamba-mini",
     debug: Debug = False,

@@ -36,6 +36,9 @@ from ai21_chains.hosts._checks import keep_address
 _SERVICE = "bedrock"
 _METRICS = b'"amazon-bedrock-invocationMetrics"'
 
+# Bedrock may refuse what is not in a model's schema; AI21 Studio ignores it.
+_NOT_SENT = frozenset({"model", "stream", "tool_choice", "parallel_tool_calls", "seed", "user"})
+
 _UNKNOWN_CREDENTIALS = (
     "ExpiredToken",
     "IncompleteSignature",
@@ -84,7 +87,8 @@ class Bedrock(Host):
 
     How sure this is: signature, event stream and errors are those of botocore's model of the
     service; the chat's fields are AI21's without `model` and `stream`, as AI21's own SDK sends
-    them (high). Nothing was tried against AWS.
+    them (high). What AI21's models ignore (`tool_choice`, `seed`, …) is left out, as Bedrock may
+    refuse it (medium). Nothing was tried against AWS.
 
     Args:
         region: The region. Default: that of the session, or the environment's `AWS_REGION`.
@@ -179,8 +183,8 @@ class Bedrock(Host):
         return dict(request.headers.items())
 
     def body(self, body: ChatRequest) -> JSONObject:
-        """Return the request without what its address says."""
-        return {name: value for name, value in body.items() if name not in ("model", "stream")}
+        """Return the request without what its address says, and what AI21's models ignore."""
+        return {name: value for name, value in body.items() if name not in _NOT_SENT}
 
     def decoder(self) -> EventStreamDecoder:
         """Return a decoder of AWS's event streams."""

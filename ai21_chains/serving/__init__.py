@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ai21_chains.serving._chain_routes import chain_routes
     from ai21_chains.serving.config import ChainConfig, Deployment, ServerConfig, load_config
     from ai21_chains.serving.langserve import add_ai21_routes
+    from ai21_chains.serving.mcp_server import create_mcp_server
 
 __all__ = [
     "ChainConfig",
@@ -18,6 +19,7 @@ __all__ = [
     "add_ai21_routes",
     "chain_routes",
     "create_app",
+    "create_mcp_server",
     "load_config",
 ]
 
@@ -28,6 +30,7 @@ _HOMES = {
     "add_ai21_routes": "langserve",
     "chain_routes": "_chain_routes",
     "create_app": "app",
+    "create_mcp_server": "mcp_server",
     "load_config": "config",
 }
 

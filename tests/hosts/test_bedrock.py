@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import botocore.session
 import pytest
 from botocore.credentials import Credentials, RefreshableCredentials
 from langchain_core.utils.function_calling import convert_to_openai_tool
@@ -19,6 +20,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from ai21_chains import ChatAI21
 from ai21_chains.client import AI21Client
 from ai21_chains.errors import (
+    APIConnectionError,
     APIError,
     AuthenticationError,
     BadRequestError,
@@ -157,6 +159,8 @@ def test_all_that_can_be_asked_goes_into_the_body(call: Call, server) -> None:
         documents=["a"],
         default_headers={"X-Team": "a"},
         model_kwargs={"frequency_penalty": 1},
+        seed=1,  # which AI21's models ignore
+        user="u",
     )
     call(model)
 
@@ -280,6 +284,8 @@ def test_tools_are_called(call: Call, server, account) -> None:
     assert message.tool_calls == [
         {"name": "look_up", "args": {"word": "Jamba"}, "id": "c-1", "type": "tool_call"}
     ]
+    assert "tool_choice" not in server.bodies[0]
+    assert "at least one of the tools" in server.bodies[0]["messages"][0]["content"]
     assert server.bodies[0]["tools"] == [convert_to_openai_tool(look_up)]
 
 
@@ -603,6 +609,37 @@ def test_a_metrics_frame_that_is_cut_off_loses_no_answer(server, account) -> Non
     message = calls.streamed(chat(server))
     assert message.content == "Hello"
     assert message.usage_metadata["total_tokens"] == 158
+
+
+def test_a_server_that_is_not_there_is_one_line(call: Call) -> None:
+    host = Bedrock(session=Session(), endpoint="http://127.0.0.1:9")
+
+    with pytest.raises(APIConnectionError, match=r"failed: .*\. Check region, the network and any"):
+        call(ChatAI21(model=MINI, host=host, max_retries=0))
+
+
+def test_awss_own_client_is_answered_the_same(server) -> None:
+    client = botocore.session.Session().create_client(
+        "bedrock-runtime",
+        region_name="us-east-1",
+        endpoint_url=f"http://127.0.0.1:{server.port}",
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+        aws_session_token=TOKEN,
+    )
+    body = json.dumps({"messages": [{"role": "user", "content": "Hi"}]}, separators=(",", ":"))
+    whole = client.invoke_model(modelId=MINI, body=body, contentType="application/json")
+    parts = client.invoke_model_with_response_stream(modelId=MINI, body=body)
+    read = [json.loads(part["chunk"]["bytes"]) for part in parts["body"]]
+    client.close()
+    model = chat(server)
+
+    assert json.loads(whole["body"].read()) == completion("Hello")
+    assert read[3] == {"amazon-bedrock-invocationMetrics": aws.METRICS}
+    assert model.invoke("Hi").content == calls.streamed(model).content == "Hello"
+    theirs, ours = server.requests[:2], server.requests[2:]
+    assert [request.target for request in theirs] == [request.target for request in ours]
+    assert [request.content for request in theirs] == [request.content for request in ours]
 
 
 def test_something_else_than_bedrock_is_noticed(call: Call) -> None:
