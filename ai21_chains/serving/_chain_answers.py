@@ -105,7 +105,7 @@ async def chain_app(service: Service) -> ASGIApp:
         max_concurrency=config.max_concurrency,
         max_body_bytes=config.max_body_bytes,
     )
-    router = Router(routes)
+    router = Router(routes, redirect_slashes=False)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         _asking.current.set(scope["state"]["visit"])

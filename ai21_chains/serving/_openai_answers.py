@@ -133,6 +133,7 @@ _COVERAGE = {
     "rejected",
     "status",
     "support",
+    "unsupported_links",
     "unsupported_numbers",
     "unsupported_sentences",
 }
