@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -21,13 +20,12 @@ from ai21_chains import _options
 from ai21_chains._tokens import TokenEstimate
 from ai21_chains._version import __version__
 from ai21_chains.client import (
-    ADDRESSES,
-    STUDIO,
     AI21Client,
     AsyncHTTPClient,
     Host,
     HTTPClient,
     Timeout,
+    default_address,
     merge_headers,
 )
 from ai21_chains.errors import ConfigurationError
@@ -49,10 +47,7 @@ class AI21Component(BaseLanguageModel[Any]):
     """API key: a string, or a callable without arguments, sync or async, that returns one and is
     asked for each request. Default: the environment's `AI21_API_KEY`."""
 
-    base_url: _options.BaseURL = Field(
-        default_factory=lambda: next(filter(None, map(os.environ.get, ADDRESSES)), STUDIO),
-        validate_default=True,
-    )
+    base_url: _options.BaseURL = Field(default_factory=default_address, validate_default=True)
     """Address of the API. Default: the environment's `AI21_API_HOST`, `AI21_API_BASE` or
     `AI21_API_URL`, else AI21 Studio."""
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from ai21_chains import _protocol
 from ai21_chains._call import Reader, Settings
@@ -13,6 +11,9 @@ from ai21_chains._chat_call import ChatCall
 from ai21_chains._host import EventError, Host
 from ai21_chains._wire import ChatRequest, Completion
 from ai21_chains.errors import APIError, APIStatusError, StreamInterruptedError
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class HostCall(ChatCall):

@@ -1,4 +1,4 @@
-"""Maestro's runs: the request from messages and options, and the message from a run. Pure.
+"""Maestro's runs: the request, what to ask until a run has ended, and the message from it. Pure.
 
 AI21 describes them in its API reference (Maestro, runs; Assistants, run). A run is created by one
 request and then looked at until it has ended, which takes from seconds to minutes.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
@@ -24,6 +22,7 @@ from ai21_chains._messages import PROVIDER, to_wire, usage_metadata
 from ai21_chains._protocol import quote
 from ai21_chains._request import json_schema
 from ai21_chains._wire import JSONObject
+from ai21_chains._work import Ask, Pace, Steps
 from ai21_chains.client import AI21Client, Timeout, path
 from ai21_chains.errors import (
     APIError,
@@ -36,10 +35,6 @@ from ai21_chains.errors import (
 logger = logging.getLogger("ai21_chains")
 
 RUNS = path("maestro", "runs")
-
-GROWTH = 1.5
-LONGEST_PAUSE = 10.0
-"""Seconds between two looks at a run, at the most, unless more are asked for."""
 
 LONGEST_LOOK = 30.0
 """Seconds for one look at a run: it is a small answer, so a slow one is better asked for again."""
@@ -178,133 +173,111 @@ def _included(options: MaestroOptions) -> list[str]:
 # --- The run ---------------------------------------------------------------------------------
 
 
-class Watch:
-    """One run, from its start to its end: what to ask next, when, and when to give up."""
+def start(messages: Sequence[BaseMessage], options: MaestroOptions) -> Steps[JSONObject]:
+    """Start a run, and return it as the server shows it.
 
-    def __init__(
-        self,
-        client: AI21Client,
-        options: MaestroOptions,
-        run_id: str | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Start before the first answer.
+    Args:
+        messages: The conversation.
+        options: What was asked for, checked.
 
-        Args:
-            client: What asks.
-            options: What was asked for, checked.
-            run_id: The run, if there is one already.
-            clock: Tells the time, in seconds.
-        """
-        self.client = _impatient(client)
-        """What to look at the run with."""
-        self.run_id = run_id
-        self.run: JSONObject = {}
-        """The run as it was seen last."""
-        self._where = f"{client.base_url}{RUNS}"
-        self._options = options
-        self._clock = clock
-        self._pause = options["poll_interval_sec"]
-        self._longest = max(self._pause, LONGEST_PAUSE)
-        self._end = 0.0
+    Raises:
+        ConfigurationError: The messages or options cannot be sent to Maestro.
+        ResponseFormatError: The answer is no run.
+        RunFailedError: The run ended at once, without a result.
+    """
+    where, body = build(messages, options)
+    run = _read((yield Ask("POST", where, {"json": body})), None, options)
+    logger.info("Maestro run %s has started", run["id"])
+    return run
 
-    @property
-    def path(self) -> str:
-        """Where the run is looked at."""
-        return path("maestro", "runs", self.run_id or "")
 
-    @property
-    def is_over(self) -> bool:
-        """Whether there is nothing left to wait for."""
-        return self.run.get("status") == "completed"
+def finish(
+    run_id: str, options: MaestroOptions, seen: JSONObject | None = None
+) -> Steps[AIMessage]:
+    """Look at a run until it has ended, and return its answer.
 
-    def take(self, answer: object) -> None:
-        """Take the run as the server shows it.
+    Args:
+        run_id: The run.
+        options: What was asked for, checked.
+        seen: The run as it was seen last, if it was.
 
-        Raises:
-            ResponseFormatError: It is no run.
-            RunFailedError: It ended without a result.
-        """
-        if not (isinstance(answer, dict) and answer.get("id") and "status" in answer):
-            odd = ResponseFormatError(
-                f"{self._where} answered with something that is no Maestro run. Check base_url, and"
-                " any proxy in between"
-            )
-            raise self._about_the_run(odd)
-        if self.run_id is None:
-            logger.info("Maestro run %s has started", answer["id"])
-        if not self.run:
-            self._end = self._clock() + self._options["poll_timeout_sec"]
-        self.run, self.run_id = answer, str(answer["id"])
-        if answer["status"] in ("failed", "requires_action"):
-            raise self._failure()
-
-    def pause(self) -> float:
-        """Return the seconds to wait before the next look.
-
-        Raises:
-            APITimeoutError: Time is up.
-        """
-        if not self.run:
-            return 0.0
-        left = self._end - self._clock()
-        if left <= 0:
+    Raises:
+        APITimeoutError: Time is up; the run goes on.
+        ResponseFormatError: An answer is no run.
+        RunFailedError: The run ended without a result.
+    """
+    pace = Pace(options["poll_interval_sec"], options["poll_timeout_sec"])
+    times = pace.times()
+    run = seen or (yield from _look(run_id, options))
+    while run["status"] != "completed":
+        pause = next(times, None)
+        if pause is None:
             late = APITimeoutError(
-                f"Maestro run {self.run_id} is {self.run['status']} after "
-                f"{self._options['poll_timeout_sec']:g} s, and goes on. {self._again}, and raise "
-                "poll_timeout_sec"
+                f"Maestro run {run_id} is {run['status']} after {pace.poll_timeout_sec:g} s, and "
+                f"goes on. {_again(run_id)}, and raise poll_timeout_sec"
             )
-            raise self._about_the_run(late)
-        pause, self._pause = self._pause, min(self._pause * GROWTH, self._longest)
-        return min(pause, left)
-
-    @contextmanager
-    def naming_the_run(self) -> Iterator[None]:
-        """Have an error say at which run nobody looks any more."""
-        try:
-            yield
-        except APIError as error:
-            error.args = (f"{error}. {self._again}",)
-            self._about_the_run(error)
-            raise
-
-    def message(self) -> AIMessage:
-        """Return the result of a run that has ended."""
-        stops = self._options.get("stop") or []
-        model = (self._options.get("models") or [UNNAMED])[0]
-        return to_message(self.run, model, [stops] if isinstance(stops, str) else stops)
-
-    @property
-    def _again(self) -> str:
-        return f"Look at the run again with ChatMaestro.resume({self.run_id!r})"
-
-    def _failure(self) -> RunFailedError:
-        error = self.run.get("error")
-        detail = str(error.get("message") or "") if isinstance(error, Mapping) else ""
-        if self.run["status"] == "failed":
-            said = quote(detail).rstrip(".") or "the server does not say why"
-            what = f"failed: {said}. Invoke the model again to start another run"
-        else:
-            what = (
-                "waits for an action (requires_action), for which AI21's API has no endpoint. Leave"
-                " out the tool that asks for it, or go on in AI21 Studio"
-            )
-        failure = RunFailedError(f"Maestro run {self.run_id} {what}", body=self.run, detail=detail)
-        return cast(RunFailedError, self._about_the_run(failure))
-
-    def _about_the_run(self, error: APIError) -> APIError:
-        error.run_id = self.run_id
-        # Who tries again would start a second run and pay for it.
-        error.is_retryable = False
-        return error
+            raise _about(run_id, late)
+        yield pause
+        run = yield from _look(run_id, options)
+    stops = options.get("stop") or []
+    model = (options.get("models") or [UNNAMED])[0]
+    return to_message(run, model, [stops] if isinstance(stops, str) else stops)
 
 
-def _impatient(client: AI21Client) -> AI21Client:
+def impatient(client: AI21Client) -> AI21Client:
+    """Return what looks at runs: a client that asks again rather than wait long for one look."""
     given = client.timeout
     own = client.http_client is not None or client.http_async_client is not None
     if isinstance(given, Timeout) or (given is None and own):
         return client
     return replace(client, timeout=min(given or LONGEST_LOOK, LONGEST_LOOK))
+
+
+def _look(run_id: str, options: MaestroOptions) -> Steps[JSONObject]:
+    try:
+        answer = yield Ask("GET", path("maestro", "runs", run_id))
+    except APIError as error:
+        error.args = (f"{error}. {_again(run_id)}",)
+        _about(run_id, error)
+        raise
+    return _read(answer, run_id, options)
+
+
+def _read(answer: Any, run_id: str | None, options: MaestroOptions) -> JSONObject:
+    if not (isinstance(answer, dict) and answer.get("id") and "status" in answer):
+        odd = ResponseFormatError(
+            f"{options['base_url']}{RUNS} answered with something that is no Maestro run. Check "
+            "base_url, and any proxy in between"
+        )
+        raise _about(run_id, odd)
+    if answer["status"] in ("failed", "requires_action"):
+        raise _about(str(answer["id"]), _failure(answer))
+    return answer
+
+
+def _failure(run: JSONObject) -> RunFailedError:
+    error = run.get("error")
+    detail = str(error.get("message") or "") if isinstance(error, Mapping) else ""
+    if run["status"] == "failed":
+        said = quote(detail).rstrip(".") or "the server does not say why"
+        what = f"failed: {said}. Invoke the model again to start another run"
+    else:
+        what = (
+            "waits for an action (requires_action), for which AI21's API has no endpoint. Leave"
+            " out the tool that asks for it, or go on in AI21 Studio"
+        )
+    return RunFailedError(f"Maestro run {run['id']} {what}", body=run, detail=detail)
+
+
+def _again(run_id: str) -> str:
+    return f"Look at the run again with ChatMaestro.resume({run_id!r})"
+
+
+def _about(run_id: str | None, error: APIError) -> APIError:
+    error.run_id = run_id
+    # Who tries again would start a second run and pay for it.
+    error.is_retryable = False
+    return error
 
 
 # --- The message -----------------------------------------------------------------------------

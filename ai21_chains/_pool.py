@@ -283,13 +283,22 @@ async def async_client(url: str, proxy: str | None) -> httpx.AsyncClient:
                 del _async_clients[other]
             clients = _async_clients[loop] = {}
     if key not in clients or clients[key][0].is_closed:
-        connect = partial(httpx.AsyncHTTPTransport, **_options(key))
-        made = httpx.AsyncClient(transport=AsyncConnectionPool(connect))
+        made = httpx.AsyncClient(transport=AsyncConnectionPool(_connect(key)))
         _refuse_cookies(made)
         closer = _close_with_the_loop(made)
         clients[key] = made, closer
         await anext(closer)
     return clients[key][0]
+
+
+def _connect(key: _Key) -> Callable[[], httpx.AsyncBaseTransport]:
+    options = _options(key)
+    if options["proxy"] is None:
+        with suppress(ImportError):
+            from ai21_chains._connection import Connection
+
+            return partial(Connection, options["verify"] or None)
+    return partial(httpx.AsyncHTTPTransport, **options)
 
 
 async def _close_with_the_loop(made: httpx.AsyncClient) -> AsyncGenerator[None, None]:

@@ -68,8 +68,16 @@ async def arun(client: AI21Client, steps: Steps[Result]) -> Result:
             go = partial(steps.throw, error)
 
 
+GROWTH = 1.5
+LONGEST_PAUSE = 10.0
+"""Seconds between two looks, at the most, unless more are asked for."""
+
+
 class Pace(NamedTuple):
-    """How often to look at something that takes time, and for how long, in seconds."""
+    """How soon to look again at something that takes time, and for how long, in seconds.
+
+    Each pause is half as long again as the one before it.
+    """
 
     poll_interval_sec: float
     poll_timeout_sec: float
@@ -91,8 +99,16 @@ class Pace(NamedTuple):
     def times(self, clock: Callable[[], float] = time.monotonic) -> Iterator[float]:
         """Yield how long to wait before each further look; the last one is when time is up.
 
+        The time runs from this call on.
+
         Args:
             clock: Tells the time, in seconds.
         """
-        end = clock() + self.poll_timeout_sec
-        return iter(lambda: max(min(self.poll_interval_sec, end - clock()), 0.0), 0.0)
+        return self._pauses(clock, clock() + self.poll_timeout_sec)
+
+    def _pauses(self, clock: Callable[[], float], end: float) -> Iterator[float]:
+        pause = self.poll_interval_sec
+        longest = max(pause, LONGEST_PAUSE)
+        while (left := end - clock()) > 0:
+            yield min(pause, left)
+            pause = min(pause * GROWTH, longest)

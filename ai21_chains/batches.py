@@ -88,7 +88,8 @@ def batch_invoke(
         model: A `ChatAI21`, also with options or tools that are bound to it.
         inputs: What is to be answered: texts, lists of messages, or prompts.
         return_exceptions: Whether errors are put in their rows' places. False raises the first one.
-        poll_interval_sec: Seconds between two looks at the batch.
+        poll_interval_sec: Seconds before the second look at the batch. Below 10 s, each wait is
+            half as long again as the one before it, up to that.
         poll_timeout_sec: Seconds after which to give up waiting; the batch goes on.
         progress: Called with the batch when it has started, and each time it is looked at.
         **options: Options of the model for all rows, such as `temperature`.
@@ -140,7 +141,8 @@ async def abatch_invoke(
 class AI21Batch:
     """A batch on AI21's side, known by its id: one just submitted, or one of another process.
 
-    Each method has an async form, whose name begins with an `a`.
+    Each method has an async form, whose name begins with an `a`, but for `submit_lines` and `lines`:
+    they are for files that somebody else has written.
 
     Example:
         >>> from ai21_chains import ChatAI21

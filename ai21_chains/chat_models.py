@@ -162,7 +162,7 @@ class ChatAI21(AI21Component, BaseChatModel):
             tool_calling=True,
             tool_choice=True,
             # AI21 enforces no JSON schema: agents are better off with a tool.
-            structured_output=self.host is not None and self.host.obeys,
+            structured_output=False,
             temperature=True,
         )
 

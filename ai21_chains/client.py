@@ -1,14 +1,15 @@
 """The HTTP client for AI21's API: the only module of the client side that does input and output.
 
 Everything that can be decided without a connection is decided in `_call`, and of what kind a
-request is in `_chat_call` and `_endpoint`; here the bytes are sent and fetched, once with blocking
-calls and once with `await`. Apart from `_call` and `_pool`, which serve this module alone, no other
-one imports httpx: another HTTP library is a change in the three.
+request is in `_chat_call`, `_host_call` and `_endpoint`; here the bytes are sent and fetched, once
+with blocking calls and once with `await`. Apart from `_call`, `_host_call` and `_pool`, which serve
+this module alone, no other one sends anything by httpx: another HTTP library is a change in these.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import aclosing, closing
@@ -39,6 +40,7 @@ __all__ = [
     "Host",
     "RequestOptions",
     "Timeout",
+    "default_address",
     "merge_headers",
     "path",
 ]
@@ -54,6 +56,11 @@ STUDIO = "https://api.ai21.com/studio/v1"
 
 ADDRESSES = ("AI21_API_HOST", "AI21_API_BASE", "AI21_API_URL")
 """Environment variables for the base URL: those of AI21's SDK, LiteLLM and langchain-ai21."""
+
+
+def default_address() -> str:
+    """Return the base URL that the environment names, else AI21 Studio's."""
+    return next(filter(None, map(os.environ.get, ADDRESSES)), STUDIO)
 
 
 class ChatClient(Protocol):

@@ -37,7 +37,7 @@ from ai21_chains._library import (
 )
 from ai21_chains._options import TransportOptions, canonical, check_call, explain
 from ai21_chains._work import Ask, Pace, Steps, arun, run
-from ai21_chains.client import ADDRESSES, STUDIO, AI21Client, path
+from ai21_chains.client import AI21Client, default_address, path
 from ai21_chains.errors import APIError, APITimeoutError, ConfigurationError, DocumentError
 
 __all__ = ["AI21FileLibrary", "AI21LibraryRetriever", "LibraryFile"]
@@ -243,7 +243,8 @@ class AI21FileLibrary:
 
         Args:
             file_id: The file's id.
-            poll_interval_sec: Seconds between two looks.
+            poll_interval_sec: Seconds before the second look. Each wait is half as long again as
+                the one before it, up to 10 s.
             poll_timeout_sec: Seconds after which to give up.
 
         Raises:
@@ -335,7 +336,7 @@ def _client(settings: TransportOptions) -> AI21Client:
     defaults: dict[str, object] = {
         **dict.fromkeys(TransportOptions.__annotations__),
         "api_key": os.environ.get("AI21_API_KEY"),
-        "base_url": next(filter(None, map(os.environ.get, ADDRESSES)), STUDIO),
+        "base_url": default_address(),
         "max_retries": 2,
     }
     given = {**defaults, **canonical(settings)}

@@ -1,7 +1,7 @@
 """`ChatMaestro`: AI21's Maestro as a LangChain chat model.
 
 A call starts a run and looks at it until it has ended. The class is thin: what is asked, when to
-look again and what a run's end means is decided in `_maestro`.
+look again and what a run's end means is decided in `_maestro`, and done by `_work`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from ai21_chains._maestro import (
     Models,
     OutputType,
     Seconds,
-    Watch,
-    build,
+    finish,
+    impatient,
+    start,
 )
 from ai21_chains._maestro_tools import (
     FileSearch,
@@ -48,6 +49,7 @@ from ai21_chains._messages import PROVIDER
 from ai21_chains._options import ALIASES, TRANSPORT
 from ai21_chains._request import json_schema
 from ai21_chains._structured import StructuredOutputParser
+from ai21_chains._work import arun, run
 from ai21_chains.errors import ConfigurationError
 
 __all__ = ["ChatMaestro", "FileSearch", "HTTPTool", "MCPTool", "Requirement", "WebSearch"]
@@ -202,11 +204,9 @@ class ChatMaestro(AI21Component, BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         asked = self._for_call(kwargs if stop is None else {**kwargs, "stop": stop})
-        where, body = build(messages, asked)
         client = client_for(asked)
-        watch = Watch(client, asked)
-        watch.take(client.request("POST", where, json=body))
-        return _result(_answer(watch))
+        begun = run(client, start(messages, asked))
+        return _result(run(impatient(client), finish(str(begun["id"]), asked, begun)))
 
     async def _agenerate(
         self,
@@ -216,11 +216,9 @@ class ChatMaestro(AI21Component, BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         asked = self._for_call(kwargs if stop is None else {**kwargs, "stop": stop})
-        where, body = build(messages, asked)
         client = client_for(asked)
-        watch = Watch(client, asked)
-        watch.take(await client.arequest("POST", where, json=body))
-        return _result(await _aanswer(watch))
+        begun = await arun(client, start(messages, asked))
+        return _result(await arun(impatient(client), finish(str(begun["id"]), asked, begun)))
 
     def _stream(
         self,
@@ -265,12 +263,12 @@ class ChatMaestro(AI21Component, BaseChatModel):
             ...     message = model.resume(late.run_id, poll_timeout_sec=1800)
         """
         asked = self._for_call(options)
-        return _answer(Watch(client_for(asked), asked, run_id))
+        return run(impatient(client_for(asked)), finish(run_id, asked))
 
     async def aresume(self, run_id: str, **options: Any) -> AIMessage:
         """Async form of `resume`."""
         asked = self._for_call(options)
-        return await _aanswer(Watch(client_for(asked), asked, run_id))
+        return await arun(impatient(client_for(asked)), finish(run_id, asked))
 
     def _for_call(self, given: Mapping[str, Any]) -> MaestroOptions:
         return cast(MaestroOptions, self._asked(given))
@@ -338,24 +336,6 @@ class ChatMaestro(AI21Component, BaseChatModel):
         shown = {"kwargs": {"method": method, "strict": strict}, "schema": wanted}
         model = self.bind(output_type=wanted, ls_structured_output_format=shown, **kwargs)
         return parser.beside(model) if include_raw else model | parser
-
-
-def _answer(watch: Watch) -> AIMessage:
-    while not watch.is_over:
-        watch.client.sleep(watch.pause())
-        with watch.naming_the_run():
-            seen = watch.client.request("GET", watch.path)
-        watch.take(seen)
-    return watch.message()
-
-
-async def _aanswer(watch: Watch) -> AIMessage:
-    while not watch.is_over:
-        await watch.client.async_sleep(watch.pause())
-        with watch.naming_the_run():
-            seen = await watch.client.arequest("GET", watch.path)
-        watch.take(seen)
-    return watch.message()
 
 
 def _result(message: AIMessage) -> ChatResult:

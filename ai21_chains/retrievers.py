@@ -17,7 +17,6 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -41,7 +40,8 @@ from pydantic import (
     field_validator,
 )
 
-from ai21_chains.errors import ConfigurationError, DocumentError, MissingExtraError
+from ai21_chains._extras import import_extra
+from ai21_chains.errors import ConfigurationError, DocumentError
 
 __all__ = ["BM25Retriever", "fuse_retrievers", "reciprocal_rank_fusion"]
 
@@ -365,12 +365,7 @@ class _Corpus(tuple[Document, ...]):
 
 
 def _import(name: str) -> ModuleType:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MissingExtraError(
-            'BM25Retriever needs bm25s and PyStemmer: pip install "ai21-chains[bm25]"'
-        ) from error
+    return import_extra(name, "BM25Retriever", "bm25")
 
 
 # Files

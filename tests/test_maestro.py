@@ -27,7 +27,7 @@ from langchain_core.tracers import BaseTracer
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from ai21_chains._maestro import Watch, to_message
+from ai21_chains._maestro import impatient, to_message
 from ai21_chains.client import AI21Client, Timeout
 from ai21_chains.emulator import Emulator, Fault, Reply, scripted
 from ai21_chains.errors import (
@@ -297,45 +297,7 @@ def test_a_run_that_has_ended_at_once_is_not_looked_at(call):
     assert len(emulator.requests) == 1
 
 
-OPTIONS_OF_A_WATCH: Any = {"poll_interval_sec": 1.0, "poll_timeout_sec": 60.0}
 RUNNING = {"id": RUN_ID, "status": "in_progress"}
-
-
-def pauses(interval: float, timeout: float) -> list[float]:
-    """The pauses of a run that never ends, if nothing but the pauses takes time."""
-    now = 0.0
-    settings: Any = {"poll_interval_sec": interval, "poll_timeout_sec": timeout}
-    watch = Watch(AI21Client(), settings, clock=lambda: now)
-    watch.take(RUNNING)
-    waited: list[float] = []
-    try:
-        while True:
-            waited.append(watch.pause())
-            now += waited[-1]
-    except APITimeoutError:
-        return waited
-
-
-def test_the_pauses_grow_up_to_ten_seconds():
-    assert pauses(1, 40)[:8] == [
-        1.0,
-        1.5,
-        2.25,
-        3.375,
-        5.0625,
-        7.59375,
-        10.0,
-        pytest.approx(9.2, 1),
-    ]
-
-
-def test_a_longer_interval_stays_as_it_is():
-    assert pauses(30, 90) == [30, 30, 30]
-
-
-@pytest.mark.parametrize("timeout", [0.5, 1, 33.3])
-def test_the_last_look_is_at_the_deadline(timeout):
-    assert sum(pauses(1, timeout)) == pytest.approx(timeout)
 
 
 def test_giving_up_says_which_run_goes_on(call):
@@ -445,12 +407,12 @@ def test_the_log_has_the_runs_id(caplog):
     ids=["none", "short", "long", "own"],
 )
 def test_one_look_does_not_take_all_the_time(timeout, patience):
-    assert Watch(AI21Client(timeout=timeout), OPTIONS_OF_A_WATCH).client.timeout == patience
+    assert impatient(AI21Client(timeout=timeout)).timeout == patience
 
 
 def test_a_client_of_the_users_keeps_its_own_timeout():
     with httpx.Client() as http:
-        assert Watch(AI21Client(http_client=http), OPTIONS_OF_A_WATCH).client.timeout is None
+        assert impatient(AI21Client(http_client=http)).timeout is None
 
 
 # --- The end of a run ------------------------------------------------------------------------

@@ -323,7 +323,7 @@ def test_without_the_extra_the_error_names_it(
     missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)  # Python's own mark for "cannot be imported"
-    with pytest.raises(MissingExtraError, match=r'PyStemmer: pip install "ai21-chains\[bm25\]"'):
+    with pytest.raises(MissingExtraError, match=rf'{missing}: pip install "ai21-chains\[bm25\]"'):
         BM25Retriever.from_texts(["tea"])
 
 

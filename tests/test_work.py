@@ -84,14 +84,31 @@ def test_work_without_requests_is_done_at_once(work: Go) -> None:
     assert work(client([]), steps()) == 7
 
 
-def test_the_last_look_is_when_time_is_up() -> None:
+def pauses(pace: Pace) -> list[float]:
+    """The pauses, if nothing but they takes time."""
     now = [100.0]
-    pauses = []
-    for pause in Pace(2, 5).times(lambda: now[0]):
-        pauses.append(pause)
+    waited = []
+    for pause in pace.times(lambda: now[0]):
+        waited.append(pause)
         now[0] += pause
+    return waited
 
-    assert pauses == [2, 2, 1]
+
+def test_the_last_look_is_when_time_is_up() -> None:
+    assert pauses(Pace(2, 6)) == [2, 3, 1]
+
+
+def test_the_pauses_grow_up_to_ten_seconds() -> None:
+    assert pauses(Pace(1, 50))[:8] == [1.0, 1.5, 2.25, 3.375, 5.0625, 7.59375, 10.0, 10.0]
+
+
+def test_a_longer_interval_stays_as_it_is() -> None:
+    assert pauses(Pace(30, 90)) == [30, 30, 30]
+
+
+@pytest.mark.parametrize("timeout", [0.5, 1, 33.3])
+def test_the_pauses_come_to_the_time_there_is(timeout: float) -> None:
+    assert sum(pauses(Pace(1, timeout))) == pytest.approx(timeout)
 
 
 def test_a_look_that_takes_long_leaves_less_to_wait() -> None:

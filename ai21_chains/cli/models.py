@@ -81,19 +81,21 @@ def _known(id: str, model: Model) -> Line:
 
 def _from_ai21() -> list[Line]:
     """Ask AI21, if there is a key to do so."""
-    from ai21_chains.client import ADDRESSES, STUDIO, AI21Client
+    from ai21_chains._options import TransportOptions, check_call
+    from ai21_chains.client import AI21Client, default_address
     from ai21_chains.errors import ResponseFormatError
 
     key = os.environ.get("AI21_API_KEY")
     if not key:
         return []
-    address = next(filter(None, map(os.environ.get, ADDRESSES)), STUDIO)
-    answer = AI21Client(base_url=address, api_key=key).request("GET", "/models")
+    given = {"base_url": default_address(), "api_key": key}
+    client = AI21Client(**check_call(given, "ai21-chains models", TransportOptions))
+    answer = client.request("GET", "/models")
     try:
         lines = [_told(model) for model in answer["data"]]
     except (KeyError, TypeError, ValidationError) as error:
         raise ResponseFormatError(
-            f"{address}/models does not answer with a list of models ({type(error).__name__}); "
+            f"{client.base_url}/models does not answer with a list of models ({type(error).__name__}); "
             "--offline lists those of the catalogue"
         ) from error
     if not lines:

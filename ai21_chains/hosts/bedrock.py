@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
-from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote
 
-from pydantic_core import from_json, to_json
-
 from ai21_chains._catalog import MODELS
 from ai21_chains._extras import import_extra
-from ai21_chains._host import EventError, Host
+from ai21_chains._host import Host
 from ai21_chains._protocol import quote as shortened
 from ai21_chains._wire import ChatRequest, JSONObject
 from ai21_chains.errors import (
@@ -29,12 +25,11 @@ from ai21_chains.errors import (
     PermissionDeniedError,
     RateLimitError,
     RequestTimeoutError,
-    StreamInterruptedError,
 )
 from ai21_chains.hosts._checks import keep_address
+from ai21_chains.hosts._event_stream import EventStreamDecoder, short_name
 
 _SERVICE = "bedrock"
-_METRICS = b'"amazon-bedrock-invocationMetrics"'
 
 # Bedrock may refuse what is not in a model's schema; AI21 Studio ignores it.
 _NOT_SENT = frozenset({"model", "stream", "tool_choice", "parallel_tool_calls", "seed", "user"})
@@ -55,17 +50,6 @@ _KINDS: dict[str, type[APIStatusError]] = {
     "ServiceQuotaExceeded": RateLimitError,
 }
 """Errors whose status says less than their name."""
-
-_STATUSES = {
-    "InternalServer": 500,
-    "ModelError": 424,
-    "ModelStreamError": 424,
-    "ModelTimeout": 408,
-    "ServiceUnavailable": 503,
-    "Throttling": 429,
-    "Validation": 400,
-}
-"""Errors that a stream may report, and the status that an answer would have had."""
 
 
 class _Signer(NamedTuple):
@@ -192,7 +176,7 @@ class Bedrock(Host):
 
     def kind_of(self, status: int, headers: Mapping[str, str]) -> type[APIStatusError] | None:
         """Return the class for an error that AWS names."""
-        return _KINDS.get(_short(headers.get("x-amzn-errortype", "")))
+        return _KINDS.get(short_name(headers.get("x-amzn-errortype", "")))
 
     def _bearer(self) -> str | None:
         own = self.session is not None or self.profile is not None
@@ -222,73 +206,6 @@ class Bedrock(Host):
                 "AWS_SECRET_ACCESS_KEY, name a profile, or run where a role is attached"
             )
         return found, region
-
-
-class EventStreamDecoder:
-    """AWS's event stream (`application/vnd.amazon.eventstream`): any split of bytes in, JSON out.
-
-    The checksums of each frame are checked. What the metrics of the invocation say of the tokens
-    becomes `usage`, as AI21 writes it.
-    """
-
-    def __init__(self) -> None:
-        """Start before the first byte."""
-        module = import_extra("botocore.eventstream", "Bedrock", "aws")
-        self._damage = (module.ParserError, KeyError, ValueError)
-        self._frames = module.EventStreamBuffer()
-
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield the JSON of each event that this chunk completes.
-
-        Raises:
-            EventError: A frame reports an error.
-            StreamInterruptedError: The stream is damaged.
-        """
-        self._frames.add_data(chunk)
-        try:
-            for frame in self._frames:
-                if data := _payload(frame):
-                    yield data
-        except self._damage as error:
-            raise StreamInterruptedError(
-                f"The event stream from Amazon Bedrock is damaged: {shortened(str(error))}"
-            ) from error
-
-    def close(self) -> Iterator[bytes]:
-        """Yield nothing: a frame that is cut off says nothing."""
-        return iter(())
-
-
-def _payload(frame: Any) -> bytes | None:
-    kind = frame.headers.get(":message-type")
-    if kind == "exception":
-        name = _short(frame.headers.get(":exception-type", ""))
-        headers = {"x-amzn-errortype": name}
-        raise EventError(_STATUSES.get(name, 500), headers, frame.payload)
-    if kind == "error":
-        words = f"{frame.headers.get(':error-code')}: {frame.headers.get(':error-message')}"
-        raise EventError(500, {}, words.encode())
-    data = from_json(frame.payload).get("bytes") if frame.payload else None
-    if not data:
-        return None
-    event = b64decode(data)
-    return _with_usage(event) if _METRICS in event else event
-
-
-def _with_usage(event: bytes) -> bytes:
-    # The metrics come in an event of their own, or in the answer's last one.
-    payload = from_json(event)
-    metrics = payload.pop("amazon-bedrock-invocationMetrics")
-    given, made = (int(metrics.get(name) or 0) for name in ("inputTokenCount", "outputTokenCount"))
-    usage = {"prompt_tokens": given, "completion_tokens": made, "total_tokens": given + made}
-    return to_json({"choices": [], **payload, "usage": usage})
-
-
-def _short(name: str) -> str:
-    """Return an error's name without what AWS adds: a namespace, an address, "Exception"."""
-    name = re.split(r"[:#]", name)[0]
-    name = name[:1].upper() + name[1:]
-    return name.removesuffix("Exception")
 
 
 @cache

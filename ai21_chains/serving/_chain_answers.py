@@ -18,6 +18,7 @@ from ai21_chains.answers import GroundedAnswer
 from ai21_chains.chains.grounded_qa import create_grounded_qa_chain
 from ai21_chains.serving import _asking
 from ai21_chains.serving._chain_models import answer_chat, stream_chat
+from ai21_chains.serving._chain_routes import chain_routes
 from ai21_chains.serving._hangup import unless_hung_up
 from ai21_chains.serving._openai import Asked
 from ai21_chains.serving._openai_answers import grounded_completion, text_answer
@@ -26,7 +27,6 @@ from ai21_chains.serving._openai_stream import ChunkWriter
 from ai21_chains.serving._served_chains import chat_model_for
 from ai21_chains.serving._service import CHAIN, Service
 from ai21_chains.serving._visits import Visit
-from ai21_chains.serving._chain_routes import chain_routes
 
 
 async def chain_answer(request: Request, visit: Visit, asked: Asked, created: int) -> Response:

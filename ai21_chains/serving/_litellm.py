@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ai21_chains._catalog import LIVE, RETIRED
-from ai21_chains.errors import ConfigurationError, MissingExtraError
+from ai21_chains._extras import import_extra
+from ai21_chains.client import default_address
+from ai21_chains.errors import ConfigurationError
 
 _Section: TypeAlias = Mapping[str, Any]
 
@@ -129,12 +131,7 @@ def settings(document: object, where: str) -> dict[str, Any]:
 
 
 def _document(path: Path) -> object:
-    try:
-        import yaml
-    except ModuleNotFoundError:
-        raise MissingExtraError(
-            'Reading a config.yaml needs an extra: pip install "ai21-chains[serve]"'
-        ) from None
+    yaml = import_extra("yaml", "Reading a configuration file", "serve")
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -171,8 +168,6 @@ _ENTRY = frozenset({"model_name", "litellm_params"})
 
 
 def _completed(given: dict[str, Any], defaults: _Section, place: str) -> dict[str, Any]:
-    from ai21_chains.serving.config import default_address
-
     given = {name: value for name, value in given.items() if value is not None}
     given["model"] = _ai21s(given.get("model"), place)
     given.setdefault("base_url", default_address())

@@ -7,11 +7,16 @@ decides what becomes of it. Types are strict, as OpenAI's are: "1" is no number.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, FailFast, Field, Tag
 
 from ai21_chains._options import Choices, MaxTokens, Temperature, TopP
+
+
+_T = TypeVar("_T")
+_Many: TypeAlias = Annotated[list[_T], FailFast()]
+"""A list of which the first fault is told: a body may have millions, each with a report."""
 
 
 class Part(BaseModel):
@@ -45,10 +50,10 @@ def _form(content: object) -> str:
 _Text: TypeAlias = Annotated[str, Tag("text")]
 _SaidPart: TypeAlias = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
 Content: TypeAlias = Annotated[
-    _Text | Annotated[list[TextPart], Field(min_length=1), Tag("parts")], Discriminator(_form)
+    _Text | Annotated[_Many[TextPart], Field(min_length=1), Tag("parts")], Discriminator(_form)
 ]
 SaidContent: TypeAlias = Annotated[
-    _Text | Annotated[list[_SaidPart], Tag("parts")], Discriminator(_form)
+    _Text | Annotated[_Many[_SaidPart], Tag("parts")], Discriminator(_form)
 ]
 
 
@@ -86,7 +91,7 @@ class AssistantMessage(Part):
 
     role: Literal["assistant"]
     content: SaidContent | None = None
-    tool_calls: list[CalledTool] | None = None
+    tool_calls: _Many[CalledTool] | None = None
     function_call: CalledFunction | None = None
 
 
@@ -147,7 +152,7 @@ class AllowedSet(Part):
     """Some of the tools, and whether one of them has to be called."""
 
     mode: Literal["auto", "required"]
-    tools: Annotated[list[NamedTool], Field(min_length=1)]
+    tools: Annotated[_Many[NamedTool], Field(min_length=1)]
 
 
 class AllowedTools(Part):
@@ -208,7 +213,7 @@ class GroundingDocument(Part):
     """AI21's form of a document to answer from."""
 
     content: str
-    metadata: dict[str, Any] | list[Pair] | None = None
+    metadata: dict[str, Any] | _Many[Pair] | None = None
     id: str | None = None
 
 
@@ -242,7 +247,7 @@ class Body(BaseModel):
     temperature: Temperature | None = None
     top_p: TopP | None = None
     n: Annotated[Choices, _Whole] | None = None
-    stop: _StopWord | list[_StopWord] | None = None
+    stop: _StopWord | _Many[_StopWord] | None = None
     seed: Annotated[int, _Whole] | None = None
     user: str | None = None
     stream: bool | None = None
@@ -252,19 +257,19 @@ class Body(BaseModel):
 class ChatCompletionRequest(Body):
     """The body of `POST /v1/chat/completions`; `documents` is AI21's own parameter."""
 
-    messages: Annotated[list[AnyMessage], Field(min_length=1)]
+    messages: Annotated[_Many[AnyMessage], Field(min_length=1)]
     max_completion_tokens: _MaxTokens | None = None
-    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tools: Annotated[_Many[Tool], Field(max_length=128)] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    functions: Annotated[list[Function], Field(max_length=128)] | None = None
+    functions: Annotated[_Many[Function], Field(max_length=128)] | None = None
     function_call: Literal["none", "auto"] | FunctionName | None = None
     response_format: ResponseFormat | None = None
-    documents: list[str | GroundingDocument] | None = None
+    documents: _Many[str | GroundingDocument] | None = None
 
 
 class CompletionRequest(Body):
     """The body of `POST /v1/completions`: each prompt is a user's turn of a chat of its own."""
 
-    prompt: str | Annotated[list[str], Field(min_length=1, max_length=64)]
+    prompt: str | Annotated[_Many[str], Field(min_length=1, max_length=64)]
     echo: bool | None = None

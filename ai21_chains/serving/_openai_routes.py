@@ -85,9 +85,9 @@ class _Endpoints:
     async def _chat(self, request: Request, visit: Visit, asked: Asked) -> Response:
         created = int(time.time())
         if asked.model not in self._service.router or asked.is_grounded:
-            from ai21_chains.serving._chain_answers import chain_answer
-
-            return await chain_answer(request, visit, asked, created)
+            chains = await self._service.chain_answers()
+            answer: Response = await chains.chain_answer(request, visit, asked, created)
+            return answer
         if asked.stream:
             writer = ChunkWriter(asked, created=created)
             pieces = self._pieces(
@@ -97,9 +97,9 @@ class _Endpoints:
         completion = await unless_hung_up(
             request.receive, _asking.complete(visit, asked.model, asked.request)
         )
-        answer = chat_completion(completion, asked, created=created)
+        whole = chat_completion(completion, asked, created=created)
         await visit.settle()
-        return json_response(answer)
+        return json_response(whole)
 
     # --- Text --------------------------------------------------------------------------------
 

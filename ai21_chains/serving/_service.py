@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ai21_chains._catalog import known_model
@@ -58,6 +59,7 @@ class Service:
         self.visits = 0
         """Requests that have begun and not ended."""
         self._chains: Mapping[str, Runnable[Any, Any]] | None = None
+        self._answers: Any = None
         self._making = asyncio.Lock()
         self._opened = False
         self._looking = asyncio.Lock()
@@ -99,6 +101,16 @@ class Service:
             if self._chains is None:
                 self._chains = await asyncio.to_thread(_chains, self.config)
         return self._chains
+
+    async def chain_answers(self) -> Any:
+        """Return the module that answers with chains.
+
+        To import LangChain takes seconds, for which other requests would stand still.
+        """
+        if self._answers is None:
+            name = "ai21_chains.serving._chain_answers"
+            self._answers = await asyncio.to_thread(import_module, name)
+        return self._answers
 
     async def open(self) -> None:
         """Open the database of keys, and make the chains that have settings, once.

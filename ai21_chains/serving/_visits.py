@@ -6,7 +6,9 @@ import re
 import time
 from dataclasses import dataclass, field
 from decimal import Decimal
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from ai21_chains._catalog import known_model
@@ -101,14 +103,27 @@ class Visit:
             route: Where it goes.
 
         Raises:
-            Refused: 401, there is no key, or it is not a good one.
+            Refused: 401, there is no key, or it is not a good one; 403, none is needed, and a page
+                from elsewhere tries to make use of that.
         """
         self.route = route
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             token = request.headers.get("x-api-key", "")
         self.caller = await self.service.keys.caller(token.strip() or None)
+        if self.caller.id == "open" and (origin := request.headers.get("origin")):
+            self._check_origin(origin, request.headers.get("host", ""))
         return self.caller
+
+    def _check_origin(self, origin: str, host: str) -> None:
+        """Refuse what a page in the web has a browser send to a server without keys."""
+        allowed = self.service.config.cors_origins
+        if not (origin in allowed or "*" in allowed or _is_near(origin, host)):
+            raise Refused(
+                "This server asks for no key, and so takes nothing from pages that are not its "
+                "own; to let them in, list their address in cors_origins, or set a master key",
+                status=403,
+            )
 
     async def admit(self, model: str, tokens: int) -> None:
         """Begin to work on it.
@@ -137,6 +152,25 @@ class Visit:
             self.service.load.take(self.service.config.max_concurrency)
             self.service.metrics.began()
             self.entered = True
+
+
+def _is_near(origin: str, host: str) -> bool:
+    """Whether a page is on this machine, or comes from this server by its number.
+
+    A name proves nothing: its owner can have it point here (DNS rebinding).
+    """
+    if origin == "null":
+        return False
+    try:
+        page = urlsplit(origin)
+        if page.scheme not in {"http", "https"}:
+            return True  # an application, not a page
+        name = page.hostname or ""
+        if name == "localhost" or name.endswith(".localhost"):
+            return True
+        return ip_address(name).is_loopback or page.netloc == host
+    except ValueError:
+        return False
 
 
 class Load:

@@ -12,12 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ai21_chains.errors import AI21Error
 from ai21_chains.serving._metrics import CONTENT_TYPE, Metrics
 from ai21_chains.serving._middleware import Accounts, BodyLimit
-from ai21_chains.serving._openai_routes import openai_routes
+from ai21_chains.serving._openai_routes import about_tokens, openai_routes
 from ai21_chains.serving._page import page_routes
 from ai21_chains.serving._refusals import Refused
 from ai21_chains.serving._service import CHAIN, Keys, Service
@@ -134,8 +134,12 @@ class Gateway:
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         visit = Visit(service, request_id(given))
         service.visits += 1
+        accounts: ASGIApp = Accounts(app, visit, closing=self.draining)
+        if service.config.cors_origins:
+            # Around all the rest: a page is to read what went wrong, too.
+            accounts = _with_cors(accounts, service.config)
         try:
-            await Accounts(app, visit, closing=self.draining)(scope, receive, send)
+            await accounts(scope, receive, send)
         finally:
             service.visits -= 1
 
@@ -212,9 +216,8 @@ def _application(gateway: Gateway, service: Service) -> ASGIApp:
         Route("/openapi.json", _described(service)),
         Mount("/chains", _Chains(service)),
     ]
-    config = service.config
-    app = BodyLimit(Router(routes, redirect_slashes=False), most=config.max_body_bytes)
-    return _with_cors(app, config) if config.cors_origins else app
+    most = service.config.max_body_bytes
+    return BodyLimit(Router(routes, redirect_slashes=False), most=most)
 
 
 def _with_cors(app: ASGIApp, config: ServerConfig) -> ASGIApp:
@@ -225,7 +228,7 @@ def _with_cors(app: ASGIApp, config: ServerConfig) -> ASGIApp:
         allow_origins=list(config.cors_origins),
         allow_methods=["GET", "POST"],
         allow_headers=["Authorization", "Content-Type", "X-Api-Key", "X-Request-Id"],
-        expose_headers=["X-Request-Id", "Retry-After"],
+        expose_headers=["X-Request-Id", "Retry-After", "X-AI21-Chains-Dropped-Params"],
     )
 
 
@@ -263,17 +266,29 @@ class _Chains:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         visit: Visit = scope["state"]["visit"]
-        request = Request(scope)
-        await visit.identify(request, "/chains")
+        request = Request(scope, receive)
+        caller = await visit.identify(request, "/chains")
         name = scope["path"].removeprefix(scope.get("root_path", "")).split("/")[1:2]
         model = CHAIN + "".join(name)
         if model not in self._service.names:
             raise HTTPException(404)
         if scope["method"] == "POST":
-            length = request.headers.get("content-length", "")
-            await visit.admit(model, int(length) // 4 + 1 if length.isdecimal() else 1)
+            body = await request.body()
+            await visit.admit(model, about_tokens(body))
+            receive = _once_more(body, receive)
+        elif caller.models is not None and model not in caller.models:
+            raise HTTPException(404)
         if self._app is None:
-            from ai21_chains.serving._chain_answers import chain_app
-
-            self._app = await chain_app(self._service)
+            answers = await self._service.chain_answers()
+            self._app = await answers.chain_app(self._service)
         await self._app(scope, receive, send)
+
+
+def _once_more(body: bytes, receive: Receive) -> Receive:
+    """Return a channel on which a body that was read arrives again."""
+    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def received() -> Message:
+        return left.pop() if left else await receive()
+
+    return received

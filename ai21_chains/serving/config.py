@@ -27,7 +27,7 @@ from pydantic import (
 
 from ai21_chains import _options
 from ai21_chains._catalog import LIVE
-from ai21_chains.client import ADDRESSES, STUDIO
+from ai21_chains.client import ADDRESSES, STUDIO, default_address
 from ai21_chains.emulator import Emulator
 from ai21_chains.errors import ConfigurationError
 
@@ -270,11 +270,6 @@ def _without_a_file() -> dict[str, Any]:
         "emulator": None if key else Emulator(keep_requests=0),
         "warnings": () if key else ("AI21_API_KEY is not set",),
     }
-
-
-def default_address() -> str:
-    """Return the address that the environment names, else AI21 Studio's."""
-    return next(filter(None, map(os.environ.get, ADDRESSES)), STUDIO)
 
 
 _OVERRIDABLE = (

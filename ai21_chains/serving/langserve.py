@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from langchain_core.runnables import Runnable, RunnableBinding
@@ -19,8 +18,9 @@ from pydantic import BaseModel, GetJsonSchemaHandler, ValidationError, create_mo
 from pydantic_core import CoreSchema
 from starlette.exceptions import HTTPException
 
+from ai21_chains._extras import import_extra
 from ai21_chains.answers import GroundedAnswer, place
-from ai21_chains.errors import AI21Error, MissingExtraError
+from ai21_chains.errors import AI21Error
 from ai21_chains.serving._langserve_wire import Unprocessable, dump_line, noted, problems
 
 if TYPE_CHECKING:
@@ -72,13 +72,10 @@ def add_ai21_routes(
         >>> "/qa/invoke" in app.openapi()["paths"]
         True
     """
-    try:
-        langserve, fastapi = import_module("langserve"), import_module("fastapi")
-        events = import_module("sse_starlette.sse")
-    except ImportError as error:
-        raise MissingExtraError(
-            'add_ai21_routes needs LangServe: pip install "ai21-chains[langserve]"'
-        ) from error
+    langserve, fastapi, events = (
+        import_extra(name, "add_ai21_routes", "langserve")
+        for name in ("langserve", "fastapi", "sse_starlette.sse")
+    )
     # Its own event belongs to the first event loop that streams, and fails in the second.
     events.AppStatus.should_exit_event = _NoExit()
     form = cast(type[BaseModel], runnable.get_input_schema())

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, NamedTuple
 
-from ai21_chains.errors import ConfigurationError, MissingExtraError
+from ai21_chains._extras import import_extra
+from ai21_chains.errors import ConfigurationError
 
 __all__ = ["RateLimiter", "Wait"]
 
@@ -194,18 +195,12 @@ def _tokens_leave(log: deque[_Entry], tokens: int, tpm: int | None) -> float | N
 
 
 def _client(url: str) -> Any:
-    try:
-        from redis.asyncio import Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-    except ImportError:
-        raise MissingExtraError(
-            'Limits in Redis need an extra: pip install "ai21-chains[redis]"'
-        ) from None
+    redis = import_extra("redis.asyncio", "redis_url", "redis")
+    backoff = import_extra("redis.backoff", "redis_url", "redis")
     try:
         # One more try is for a connection that has died in the pool.
-        retry = Retry(NoBackoff(), 1)
-        return Redis.from_url(
+        retry = redis.retry.Retry(backoff.NoBackoff(), 1)
+        return redis.Redis.from_url(
             url, socket_timeout=_PAUSE, socket_connect_timeout=_PAUSE, retry=retry
         )
     except ValueError:  # its words have the URL, which may have a password

@@ -37,6 +37,9 @@ _log = logging.getLogger("ai21_chains.serving")
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection is kept: longer than the clients' own, so that these close it."""
 
+LAST_CALL_SECONDS = 0.2
+"""How long a server that ends lets those in who have connected already."""
+
 LONGEST_SILENCE_SECONDS = 1.0
 """How long a server that ends waits for the first request of a new connection."""
 
@@ -245,9 +248,11 @@ class _Server(uvicorn.Server):
         """Stop listening, without losing who has connected and was not accepted yet.
 
         A connection that waits in the kernel is reset when the socket is closed. So a second handle
-        keeps it open until all of them are accepted.
+        keeps it open until all of them are accepted, or as many as come within a moment: other
+        workers may have the socket too, and let further ones in.
         """
         loop = asyncio.get_running_loop()
+        last_call = loop.time() + LAST_CALL_SECONDS
         with door.dup() as last:
             last.setblocking(False)
             for server in self.servers:
@@ -255,7 +260,7 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(0)
             door.close()
             with suppress(BlockingIOError):
-                while True:
+                while loop.time() < last_call:
                     connection, _ = last.accept()
                     await loop.connect_accepted_socket(self._protocol, connection)
 

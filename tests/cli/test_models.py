@@ -60,6 +60,13 @@ def test_a_key_that_the_server_lists_nothing_for_gets_the_catalogue(run: Run) ->
     assert "lists no models for this key" in done.stderr
 
 
+def test_an_address_that_is_none_is_wrong_usage(run: Run) -> None:
+    done = run("models", AI21_API_KEY="good", AI21_API_HOST="nowhere")
+
+    assert done.returncode == 2
+    assert "base_url should be an address such as" in done.stderr
+
+
 def test_offline_nobody_is_asked(run: Run) -> None:
     done = run("models", "--offline", AI21_API_KEY="k", AI21_API_HOST="http://127.0.0.1:1")
 

@@ -15,6 +15,7 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.credentials import Credentials, RefreshableCredentials
+from botocore.exceptions import CredentialRetrievalError
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ai21_chains import ChatAI21
@@ -432,6 +433,17 @@ def test_what_cannot_be_signed_is_not_sent(call: Call, settings, kind, message: 
 
     assert type(caught.value) is kind
     assert str(caught.value) == message
+
+
+def test_credentials_that_cannot_be_renewed_are_one_line(call: Call) -> None:
+    class Gone(Credentials):
+        def get_frozen_credentials(self) -> Any:
+            raise CredentialRetrievalError(provider="iam-role", error_msg="Gone")
+
+    with pytest.raises(
+        MissingAPIKeyError, match=r"CredentialRetrievalError: .* from iam-role: Gone"
+    ):
+        call(ChatAI21(model=MINI, host=Bedrock(session=Session(Gone("a", "b")))))
 
 
 def test_names_of_studio_are_refused(call: Call) -> None:

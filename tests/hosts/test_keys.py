@@ -195,6 +195,13 @@ def test_a_token_of_entra_is_sent_as_a_token_only(call: Call) -> None:
     assert (threads[0] is threading.main_thread()) is not awaited
 
 
+def test_a_token_may_be_text_and_is_not_shown() -> None:
+    host = Azure(endpoint=ENDPOINT, token="entra-token")
+
+    assert ask(calls.invoke, host).headers["authorization"] == "Bearer entra-token"
+    assert "entra-token" not in repr(vars(host))
+
+
 def test_a_callable_is_asked_for_each_request() -> None:
     keys = iter(["one", "two"])
     host = Snowflake(account="a", token_type="KEYPAIR_JWT", api_key=lambda: next(keys))

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.documents import Document
+from langchain_core.messages import HumanMessage
 from pydantic import BaseModel
 
 from ai21_chains import ChatAI21, create_grounded_qa_chain
@@ -43,6 +45,12 @@ class Weather(BaseModel):
 
     city: str
     degrees: int
+
+
+class Place(BaseModel):
+    """A place."""
+
+    city: str
 
 
 def look_up(word: str) -> str:
@@ -295,9 +303,13 @@ def test_a_tool_as_a_form_is_enforced(server) -> None:
         model.invoke("Hi")
 
 
-def test_agents_are_told_that_schemas_are_enforced() -> None:
-    assert ChatAI21(host=SelfHosted()).profile["structured_output"] is True
-    assert ChatAI21().profile["structured_output"] is False
+def test_an_agent_asks_for_its_form_as_a_tool_that_has_to_be_called(server, vllm) -> None:
+    # A schema for the whole answer would keep the model from calling the other tools.
+    agent = create_agent(chat(server, model="jamba"), tools=[], response_format=Place)
+    told = agent.invoke({"messages": [HumanMessage("Where?")]})
+
+    assert told["structured_response"] == Place(city="Jamba")
+    assert vllm.seen[0]["tool_choice"] == "required"
 
 
 # --- Documents and templates -----------------------------------------------------------------
@@ -391,7 +403,9 @@ def test_a_stream_without_usage_is_whole_all_the_same() -> None:
     assert (message.content, message.usage_metadata) == ("Hello", None)
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x", "http://u:p@x/v1", "http://x?a"])
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8000", "ftp://x", "http://u:p@x/v1", "http://x?a", "http://[x"]
+)
 def test_addresses_are_checked(url: str) -> None:
     with pytest.raises(ConfigurationError, match="base_url should be an address such as") as caught:
         SelfHosted(base_url=url)

@@ -178,7 +178,9 @@ async def test_what_a_chain_decides_itself_is_dropped_or_refused_as_configured()
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 async def test_a_summary_that_was_cut_off_says_so(streamed: bool) -> None:
-    cut = Emulator(brain=lambda request: Reply('{"citations": [], "answer": "It op', finish_reason="length"))
+    cut = Emulator(
+        brain=lambda request: Reply('{"citations": [], "answer": "It op', finish_reason="length")
+    )
     app = emulated(cut, chains=(ChainConfig(name="short", kind="summarize"),))
     asked = {"model": "chain/short", "messages": [said("The museum opens at ten.")]}
     assert '"finish_reason":"length"' in (await post(app, {**asked, "stream": streamed})).text
