@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter
 
 from ai21_chains import _protocol
 from ai21_chains._catalog import RETIRED
@@ -94,6 +94,9 @@ class BatchStatus(BaseModel):
         return f"Batch {self.id}: {self.status}, {done}, {counts.failed} failed"
 
 
+_STATUS = TypeAdapter(BatchStatus)
+
+
 def read_status(answer: object, where: str) -> BatchStatus:
     """Read the answer that describes a batch.
 
@@ -104,15 +107,7 @@ def read_status(answer: object, where: str) -> BatchStatus:
     Raises:
         ResponseFormatError: It describes none.
     """
-    try:
-        return BatchStatus.model_validate(answer)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "it"
-        raise ResponseFormatError(
-            f"{where} answered with something that is no batch: {place}: {first['msg']}. Check "
-            "base_url, and any proxy in between"
-        ) from None
+    return _protocol.read_as(_STATUS, answer, where)
 
 
 # --- What is sent ----------------------------------------------------------------------------

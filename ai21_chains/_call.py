@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypedDict, TypeVar
 import httpx
 
 from ai21_chains import _protocol, _retry
+from ai21_chains._streams import StreamReader
 from ai21_chains._version import __version__
 from ai21_chains.errors import (
     APIConnectionError,
@@ -156,7 +157,7 @@ class Call(Generic[_Answer]):
     @property
     def is_done(self) -> bool:
         """Whether the server has said that nothing more will come."""
-        return isinstance(self._reader, _protocol.StreamReader) and self._reader.done
+        return isinstance(self._reader, StreamReader) and self._reader.done
 
     def pause_after(self, error: APIError) -> float:
         """Return the seconds to wait before the next try.

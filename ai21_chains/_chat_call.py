@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ai21_chains import _protocol
 from ai21_chains._call import Call, Reader, Settings, WholeReader
+from ai21_chains._streams import StreamReader
 from ai21_chains._wire import ChatRequest, Completion
 from ai21_chains.errors import APIError, BadRequestError, UnprocessableEntityError
 
@@ -58,7 +59,7 @@ class ChatCall(Call[Completion]):
         return _protocol.encode(self._body)
 
     def _stream_reader(self) -> Reader[Completion]:
-        return _protocol.StreamReader(self._where)
+        return StreamReader(self._where)
 
     def pause_after(self, error: APIError) -> float:
         """Return the seconds to wait before the next try."""

@@ -12,6 +12,9 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import cast
 
 import httptools
 import httpx
@@ -68,22 +71,26 @@ class Connection(httpx.AsyncBaseTransport):
 
 async def _connected(host: str, port: int, tls: ssl.SSLContext | None) -> _Wire:
     """Connect to the first of a host's addresses that answers."""
-    loop = asyncio.get_running_loop()
-    *others, last = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    name = host if tls else None
-    for family, _, _, _, address in others:
-        try:
+    *others, last = await _addresses(host, port)
+    for address in others:
+        with suppress(OSError):  # TimeoutError is one
             async with asyncio.timeout(LONGEST_TRY):
-                _, wire = await loop.create_connection(
-                    _Wire, str(address[0]), port, family=family, ssl=tls, server_hostname=name
-                )
-                return wire
-        except OSError:  # TimeoutError is one
-            continue
-    _, wire = await loop.create_connection(
-        _Wire, str(last[4][0]), port, family=last[0], ssl=tls, server_hostname=name
-    )
+                return await _connected_to(address, host, port, tls)
+    return await _connected_to(last, host, port, tls)
+
+
+async def _connected_to(address: str, host: str, port: int, tls: ssl.SSLContext | None) -> _Wire:
+    name = host if tls else None
+    loop = asyncio.get_running_loop()
+    _, wire = await loop.create_connection(_Wire, address, port, ssl=tls, server_hostname=name)
     return wire
+
+
+async def _addresses(host: str, port: int) -> list[str]:
+    with suppress(ValueError):
+        return [str(ip_address(host))]
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(place[0]) for *_, place in found))
 
 
 class _Wire(asyncio.Protocol):
@@ -184,8 +191,8 @@ class _Wire(asyncio.Protocol):
     # --- What asyncio says -------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's encrypted ones are no subclass of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:

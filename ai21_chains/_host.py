@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, ClassVar, Self
 
-from ai21_chains._protocol import Decoder, EventDecoder
+from ai21_chains._streams import Decoder, EventDecoder
 from ai21_chains._wire import ChatRequest, JSONObject
 from ai21_chains.errors import APIStatusError, ConfigurationError
 

@@ -9,6 +9,7 @@ from ai21_chains import _protocol
 from ai21_chains._call import Reader, Settings
 from ai21_chains._chat_call import ChatCall
 from ai21_chains._host import EventError, Host
+from ai21_chains._streams import StreamReader
 from ai21_chains._wire import ChatRequest, Completion
 from ai21_chains.errors import APIError, APIStatusError, StreamInterruptedError
 
@@ -65,7 +66,7 @@ class HostCall(ChatCall):
         return _protocol.encode(self._host.body(self._body))
 
     def _stream_reader(self) -> Reader[Completion]:
-        return _protocol.StreamReader(self._where, self._host.decoder())
+        return StreamReader(self._where, self._host.decoder())
 
     def _give_up_streaming(self, error: APIError) -> bool:
         if not super()._give_up_streaming(error):

@@ -22,11 +22,11 @@ from pydantic import (
     ConfigDict,
     Field,
     TypeAdapter,
-    ValidationError,
 )
 from pydantic.alias_generators import to_camel
 
-from ai21_chains.errors import ConfigurationError, DocumentError, ResponseFormatError
+from ai21_chains._protocol import not_as_expected, read_as
+from ai21_chains.errors import ConfigurationError, DocumentError
 
 Source: TypeAlias = str | PathLike[str] | bytes | IO[bytes]
 """What can be uploaded: the path of a file, its bytes, or a file opened in binary mode."""
@@ -104,6 +104,7 @@ class LibraryFile(BaseModel):
         return self.status.endswith("FAILED")
 
 
+_FILE = TypeAdapter(LibraryFile)
 _FILES = TypeAdapter(list[LibraryFile])
 
 
@@ -117,7 +118,7 @@ def read_file(answer: object, where: str) -> LibraryFile:
     Raises:
         ResponseFormatError: It describes none.
     """
-    return read_files([answer], where)[0]
+    return read_as(_FILE, answer, where)
 
 
 def read_files(answer: object, where: str) -> list[LibraryFile]:
@@ -130,14 +131,7 @@ def read_files(answer: object, where: str) -> list[LibraryFile]:
     Raises:
         ResponseFormatError: It is no such list.
     """
-    try:
-        return _FILES.validate_python(answer)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"][1:]))
-        raise not_as_expected(
-            where, f"{place}: {first['msg']}" if place else first["msg"]
-        ) from None
+    return read_as(_FILES, answer, where)
 
 
 def read_id(answer: object, where: str) -> str:
@@ -156,19 +150,6 @@ def read_id(answer: object, where: str) -> str:
     if not isinstance(found, str):
         raise not_as_expected(where, "it names no file. Look for it with list()")
     return found
-
-
-def not_as_expected(where: str, problem: str) -> ResponseFormatError:
-    """Return the error for an answer that is JSON, but not AI21's.
-
-    Args:
-        where: What was asked.
-        problem: What is wrong with the answer.
-    """
-    return ResponseFormatError(
-        f"{where} answered with something that is not AI21's format: {problem}. Check base_url, "
-        "and any proxy in between"
-    )
 
 
 # --- Uploads ---------------------------------------------------------------------------------

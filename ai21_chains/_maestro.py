@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.content import Citation, create_citation
@@ -19,7 +19,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, SkipValidation
 from ai21_chains import _options
 from ai21_chains._maestro_tools import Language, Requirements, Tools
 from ai21_chains._messages import PROVIDER, to_wire, usage_metadata
-from ai21_chains._protocol import quote
+from ai21_chains._protocol import not_as_expected, quote
 from ai21_chains._request import json_schema
 from ai21_chains._wire import JSONObject
 from ai21_chains._work import Ask, Pace, Steps
@@ -28,7 +28,6 @@ from ai21_chains.errors import (
     APIError,
     APITimeoutError,
     ConfigurationError,
-    ResponseFormatError,
     RunFailedError,
 )
 
@@ -117,22 +116,25 @@ def build(messages: Sequence[BaseMessage], options: MaestroOptions) -> tuple[str
         ConfigurationError: The messages or options cannot be sent to Maestro.
     """
     agent_id = options.get("agent_id")
+    extra = options.get("model_kwargs") or {}
+    _check_together(options, extra)
     instructions, turns = _divided(messages)
-    prompts = [options.get("system_prompt"), *instructions]
-    fields = {name: _written(options.get(name)) for name in _OF_RUNS}
-    if agent_id:
-        for name in (name for name, value in fields.items() if value):
+    fields = {name: _written(options.get(name)) for name in (*_OF_RUNS, *_OF_BOTH)}
+    fields["system_prompt"] = "\n\n".join(filter(None, [fields["system_prompt"], *instructions]))
+    fields["include"] = _included(options)
+    body = {"input": turns, **{k: v for k, v in fields.items() if v not in (None, "", [])}}
+    return path("assistants", agent_id, "run") if agent_id else RUNS, {**body, **extra}
+
+
+def _check_together(options: MaestroOptions, extra: Mapping[str, Any]) -> None:
+    for name in _OF_RUNS if options.get("agent_id") else ():
+        if options.get(name):
             raise ConfigurationError(
                 f"ChatMaestro: {name} does not go with agent_id: an agent has its own"
             )
-    fields |= {name: options.get(name) for name in _OF_BOTH}
-    fields["system_prompt"] = "\n\n".join(filter(None, prompts))
-    fields["include"] = _included(options)
-    body = {"input": turns, **{k: v for k, v in fields.items() if v not in (None, "", [])}}
-    for name in (extra := options.get("model_kwargs") or {}):
+    for name in extra:
         if name in _SET_HERE:
             raise ConfigurationError(f"model_kwargs holds {name!r}, which ChatMaestro sets itself")
-    return path("assistants", agent_id, "run") if agent_id else RUNS, {**body, **extra}
 
 
 def _written(value: Any) -> Any:
@@ -245,11 +247,7 @@ def _look(run_id: str, options: MaestroOptions) -> Steps[JSONObject]:
 
 def _read(answer: Any, run_id: str | None, options: MaestroOptions) -> JSONObject:
     if not (isinstance(answer, dict) and answer.get("id") and "status" in answer):
-        odd = ResponseFormatError(
-            f"{options['base_url']}{RUNS} answered with something that is no Maestro run. Check "
-            "base_url, and any proxy in between"
-        )
-        raise _about(run_id, odd)
+        raise _about(run_id, not_as_expected(options["base_url"] + RUNS, "it is no Maestro run"))
     if answer["status"] in ("failed", "requires_action"):
         raise _about(str(answer["id"]), _failure(answer))
     return answer

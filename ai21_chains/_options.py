@@ -7,7 +7,7 @@ here, by name, before anything is sent.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from functools import cache
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -200,6 +200,16 @@ def canonical(options: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigurationError(f"{ours} is given twice, under two of its names")
         named[ours] = value
     return named
+
+
+def without(options: Mapping[str, Any], names: Set[str]) -> dict[str, Any]:
+    """Return the options but for some.
+
+    Args:
+        options: Options of a call, under whichever of their names.
+        names: The ones to leave out, under ours.
+    """
+    return {name: value for name, value in options.items() if ALIASES.get(name, name) not in names}
 
 
 def explain(error: ValidationError, owner: str, known: Collection[str]) -> ConfigurationError:

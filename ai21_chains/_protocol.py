@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any, Protocol, cast
+from typing import Any, TypeVar, cast
 
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from ai21_chains._catalog import RETIRED
@@ -37,6 +38,8 @@ from ai21_chains.errors import (
 
 CHAT_PATH = "/chat/completions"
 
+_Form = TypeVar("_Form")
+
 _STATUS_ERRORS: dict[int, type[APIStatusError]] = {
     401: AuthenticationError,
     403: PermissionDeniedError,
@@ -54,8 +57,6 @@ _OVERFLOW_STATUSES = frozenset({400, 413, 422, 500})
 _CONTEXT_OVERFLOW = re.compile(
     r"too many tokens|context[ _](?:length|window)|prompt is too long", re.IGNORECASE
 )
-
-_ONE_EVENT = re.compile(rb"data: [^\r\n]+\n\n")
 
 # A proxy explains itself in HTML: its words without style sheets, comments and tags.
 _TAG = re.compile(
@@ -90,130 +91,6 @@ def encode(body: object) -> bytes:
         raise ConfigurationError(f"The request cannot be written as JSON: {error}") from error
 
 
-class Decoder(Protocol):
-    """Takes a streamed answer apart: bytes in, the JSON of complete events out."""
-
-    def feed(self, chunk: bytes) -> Iterable[bytes]: ...
-    def close(self) -> Iterable[bytes]: ...
-
-
-class EventDecoder:
-    """Server-sent events: bytes in, the data of complete events out.
-
-    Takes what the WHATWG standard allows: LF, CRLF and CR line ends, comments, fields that are of
-    no use here, several data lines in an event, a byte-order mark, and any split of the bytes.
-    Beyond the standard, the last event need not be followed by a blank line.
-    """
-
-    def __init__(self) -> None:
-        """Start before the first byte."""
-        self._partial = b""
-        self._data: list[bytes] = []
-        self._after_cr = False
-        self._at_start = True
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """Return the data of each event that this chunk completes."""
-        if self._after_cr and chunk:
-            chunk, self._after_cr = chunk.removeprefix(b"\n"), False
-        if not chunk:
-            return []
-        if self._between_events and _ONE_EVENT.fullmatch(chunk):
-            # What servers send nearly always: one whole event.
-            self._at_start = False
-            return [chunk[6:-2]]
-        lines = (self._partial + chunk).splitlines(keepends=True)
-        self._partial = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
-        self._after_cr = not self._partial and lines[-1].endswith(b"\r")
-        events: list[bytes] = []
-        for line in lines:
-            self._read(line.rstrip(b"\r\n"), events)
-        return events
-
-    @property
-    def _between_events(self) -> bool:
-        return not (self._partial or self._data)
-
-    def close(self) -> list[bytes]:
-        """Return the data of an event that the end of the stream completes."""
-        events: list[bytes] = []
-        self._read(self._partial, events)
-        self._read(b"", events)
-        self._partial = b""
-        return events
-
-    def _read(self, line: bytes, events: list[bytes]) -> None:
-        if self._at_start and line:
-            line, self._at_start = line.removeprefix(b"\xef\xbb\xbf"), False
-        name, _, value = line.partition(b":")
-        if name == b"data":
-            self._data.append(value.removeprefix(b" "))
-        elif not line:
-            # An event without data, such as a named ping, is none.
-            if any(self._data):
-                events.append(b"\n".join(self._data))
-            self._data = []
-
-
-class StreamReader:
-    """Reads a streamed answer: bytes in, events out, and knows whether the answer is complete."""
-
-    def __init__(self, where: str, decoder: Decoder | None = None) -> None:
-        """Start before the first byte.
-
-        Args:
-            where: Method and URL of the request, for error messages.
-            decoder: Takes the bytes apart. Default: as server-sent events.
-        """
-        self.started = False
-        """Whether an event has been delivered."""
-        self.finished = False
-        """Whether a finish reason or `[DONE]` has arrived. What fails after that loses nothing."""
-        self._where = where
-        self._decoder: Decoder = decoder or EventDecoder()
-        self.done = False
-        """Whether `[DONE]` has arrived: nothing that follows belongs to the answer."""
-
-    def feed(self, chunk: bytes) -> Iterator[Completion]:
-        """Yield the events that this chunk completes.
-
-        Raises:
-            StreamInterruptedError: The server reports an error in the stream.
-            ResponseFormatError: An event is not a piece of an answer.
-        """
-        return self._events(self._decoder.feed(chunk))
-
-    def close(self) -> Iterator[Completion]:
-        """Yield the last event, if the stream ended without a blank line behind it.
-
-        Raises:
-            StreamInterruptedError: The stream ended before the answer did.
-        """
-        cut: ResponseFormatError | None = None
-        try:
-            yield from self._events(self._decoder.close())
-        except ResponseFormatError as error:
-            cut = error
-        if not (self.started and self.finished):
-            raise StreamInterruptedError(
-                f"The stream from {self._where} ended without a finish reason: the answer is "
-                "incomplete. Ask again"
-            ) from cut
-
-    def _events(self, found: Iterable[bytes]) -> Iterator[Completion]:
-        for data in found:
-            if data[:1] != b"{" and data.strip() == b"[DONE]":
-                self.done = self.finished = True
-            if self.done:
-                return
-            event = read_event(data, self._where)
-            if event is not None:
-                if any(choice.get("finish_reason") for choice in event["choices"]):
-                    self.finished = True
-                self.started = True
-                yield event
-
-
 def read_completion(body: bytes, where: str) -> Completion:
     """Read the answer to a request without streaming.
 
@@ -243,6 +120,41 @@ def read_json(body: bytes, where: str) -> Any:
         ResponseFormatError: The body is not JSON.
     """
     return _read(body, where) if body.strip() else None
+
+
+def read_as(form: TypeAdapter[_Form], answer: object, where: str) -> _Form:
+    """Check an answer that is JSON, and return it in its form.
+
+    Args:
+        form: What it should be.
+        answer: The decoded JSON.
+        where: Method and URL of the request, for error messages.
+
+    Raises:
+        ResponseFormatError: It is something else.
+    """
+    try:
+        return form.validate_python(answer)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        problem = f"{place}: {first['msg']}" if place else first["msg"]
+        raise not_as_expected(where, problem) from None
+
+
+def not_as_expected(where: str, problem: str, detail: str = "") -> ResponseFormatError:
+    """Return the error for an answer that is not in AI21's format.
+
+    Args:
+        where: Method and URL of the request.
+        problem: What is wrong with the answer.
+        detail: The server's own words.
+    """
+    return ResponseFormatError(
+        f"{where} answered with something that is not AI21's format: {problem}. Check base_url, "
+        "and any proxy in between",
+        detail=detail,
+    )
 
 
 def read_event(data: bytes, where: str) -> Completion | None:
@@ -309,29 +221,38 @@ def error_from_response(
     parsed = _parsed_or_text(body)
     # JSON in a shape of its own is quoted as it is.
     detail = error_detail(parsed) or ("" if isinstance(parsed, str) else _text(body))
-    kind = kind or _STATUS_ERRORS.get(status)
-    if kind is None:
-        kind = {4: BadRequestError, 5: InternalServerError}.get(status // 100, APIStatusError)
-    if status in _OVERFLOW_STATUSES and _CONTEXT_OVERFLOW.search(detail):
-        kind = ContextLengthExceededError
-    location = quote(headers.get("location", "").partition("?")[0])
-    words = quote(detail) or (f"it redirects to {location}" if location else "no explanation")
-    request_id = next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
+    kind = _error_class(status, detail, kind)
+    words = quote(detail) or _redirection(headers) or "no explanation"
+    request_id = next(filter(None, map(headers.get, _REQUEST_ID_HEADERS)), None)
     wait = retry_after(headers)
-    facts = [f"{_phrase(status)} from {where}: {words.rstrip('.')}"]
-    facts.append(_retired_hint(model, where, status, detail) or hints.get(kind, kind.hint))
-    if wait is not None:
-        facts.append(f"The server asks to wait {wait:g} s")
-    if request_id:
-        facts.append(f"Request id {request_id}")
+    facts = [
+        f"{_phrase(status)} from {where}: {words.rstrip('.')}",
+        _retired_hint(model, where, status, detail) or hints.get(kind, kind.hint),
+        "" if wait is None else f"The server asks to wait {wait:g} s",
+        f"Request id {request_id}" if request_id else "",
+    ]
     return kind(
-        ". ".join(facts),
+        ". ".join(filter(None, facts)),
         status_code=status,
         request_id=request_id,
         body=parsed,
         detail=detail,
         retry_after=wait,
     )
+
+
+def _error_class(
+    status: int, detail: str, named: type[APIStatusError] | None
+) -> type[APIStatusError]:
+    if status in _OVERFLOW_STATUSES and _CONTEXT_OVERFLOW.search(detail):
+        return ContextLengthExceededError
+    wider = {4: BadRequestError, 5: InternalServerError}.get(status // 100, APIStatusError)
+    return named or _STATUS_ERRORS.get(status, wider)
+
+
+def _redirection(headers: Mapping[str, str]) -> str:
+    location = quote(headers.get("location", "").partition("?")[0])
+    return f"it redirects to {location}" if location else ""
 
 
 def error_detail(payload: object) -> str:
@@ -430,11 +351,7 @@ def _wrong_type(value: JSONObject, types: Mapping[str, type]) -> str:
 def _not_ai21s(problem: str, body: bytes, where: str) -> ResponseFormatError:
     words = error_detail(_parsed_or_text(body)) or _text(body)
     shown = f" ({quote(words)})" if words.strip() else ""
-    return ResponseFormatError(
-        f"{where} answered with something that is not AI21's format: {problem}{shown}. "
-        "Check base_url, and any proxy in between",
-        detail=words,
-    )
+    return not_as_expected(where, f"{problem}{shown}", detail=words)
 
 
 def _parsed_or_text(body: bytes) -> object:

@@ -141,8 +141,8 @@ async def abatch_invoke(
 class AI21Batch:
     """A batch on AI21's side, known by its id: one just submitted, or one of another process.
 
-    Each method has an async form, whose name begins with an `a`, but for `submit_lines` and `lines`:
-    they are for files that somebody else has written.
+    Each method has an async form, whose name begins with an `a`; but `submit_lines` and `lines`,
+    which are for files that somebody else has written, have none.
 
     Example:
         >>> from ai21_chains import ChatAI21

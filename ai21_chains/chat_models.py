@@ -6,7 +6,7 @@ and what an answer means in `_messages`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, Literal, NamedTuple, cast
 
@@ -26,12 +26,11 @@ from ai21_chains._catalog import CONTEXT_TOKENS, LIVE, OUTPUT_TOKENS
 from ai21_chains._component import AI21Component, client_for
 from ai21_chains._jurassic import chat_client
 from ai21_chains._messages import PROVIDER, ChunkReader, generations
-from ai21_chains._options import TRANSPORT, CallOptions
+from ai21_chains._options import TRANSPORT, CallOptions, without
 from ai21_chains._request import build, format_tool_choice, format_tools, refuse_choices
 from ai21_chains._structured import StructuredOutputParser
 from ai21_chains._tokens import count_request
 from ai21_chains._wire import ChatRequest, Completion
-from ai21_chains.client import ADDRESSES as ADDRESSES
 from ai21_chains.client import ChatClient
 from ai21_chains.errors import ConfigurationError
 
@@ -44,8 +43,8 @@ class _Call(NamedTuple):
 class ChatAI21(AI21Component, BaseChatModel):
     """AI21's chat models (Jamba), over `POST /chat/completions`.
 
-    Every argument of the constructor from `model` to `http_async_client` can also be given for a
-    single call: `model.invoke("Hi", temperature=0)`. Only what is set is sent.
+    Every argument of the constructor but `streaming` and those of LangChain's own can also be given
+    for a single call: `model.invoke("Hi", temperature=0)`. Only what is set is sent.
 
     Example:
         >>> from ai21_chains import ChatAI21
@@ -127,12 +126,12 @@ class ChatAI21(AI21Component, BaseChatModel):
     def _get_invocation_params(
         self, stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        return super()._get_invocation_params(stop=stop, **_without(TRANSPORT, kwargs))
+        return super()._get_invocation_params(stop=stop, **without(kwargs, TRANSPORT))
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         # Computed once and kept, it would not follow a setting that was changed since.
         self.__dict__.pop("_serialized", None)
-        decisive = _without(TRANSPORT - {"base_url", "host"}, kwargs)
+        decisive = without(kwargs, TRANSPORT - {"base_url", "host"})
         return super()._get_llm_string(stop=stop, **decisive)
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -346,11 +345,6 @@ class ChatAI21(AI21Component, BaseChatModel):
             wanted = {"type": "json_schema", "json_schema": {"schema": json_schema}}
             model = self.bind_tools(tools or (), response_format=wanted, **kwargs)
         return parser.beside(model) if include_raw else model | parser
-
-
-def _without(names: Set[str], options: Mapping[str, Any]) -> dict[str, Any]:
-    alias = _options.ALIASES
-    return {name: value for name, value in options.items() if alias.get(name, name) not in names}
 
 
 def _check_method(method: str, schema: object, strict: bool | None, tools: object) -> None:

@@ -2,8 +2,8 @@
 
 Everything that can be decided without a connection is decided in `_call`, and of what kind a
 request is in `_chat_call`, `_host_call` and `_endpoint`; here the bytes are sent and fetched, once
-with blocking calls and once with `await`. Apart from `_call`, `_host_call` and `_pool`, which serve
-this module alone, no other one sends anything by httpx: another HTTP library is a change in these.
+with blocking calls and once with `await`. Only the modules that serve this one know httpx (`_call`,
+`_host_call`, `_pool` and what it uses): another HTTP library is a change in these.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ from ai21_chains._maestro_tools import (
     WebSearch,
 )
 from ai21_chains._messages import PROVIDER
-from ai21_chains._options import ALIASES, TRANSPORT
+from ai21_chains._options import TRANSPORT, without
 from ai21_chains._request import json_schema
 from ai21_chains._structured import StructuredOutputParser
 from ai21_chains._work import arun, run
@@ -369,6 +369,6 @@ def _shown(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _traced(hidden: frozenset[str], options: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {k: v for k, v in _checked(options).items() if ALIASES.get(k, k) not in hidden}
+    kept = without(_checked(options), hidden)
     tools = kept.get("tools")
     return {**kept, **(_shown({"tools": tools}) if tools else {})}

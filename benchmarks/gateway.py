@@ -1,6 +1,6 @@
 """Measure `ai21-chains serve` beside LiteLLM's proxy and a bare forwarder.
 
-python benchmarks/gateway.py [--peers [NAME …]] [--rounds 4] [--starts 3] [--json FILE]
+python benchmarks/gateway.py [--peers [NAME …]] [--rounds 4] [--starts 2] [--json FILE]
 
 All of them stand in front of the same canned server and are asked in turns by the same clients.
 """
@@ -330,7 +330,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        environment = child_environment(folder / "pycache")
+        environment = child_environment(options.cache / "pycache")
         pythons = {name: peer_python(name, options.cache, PEERS) for name in options.peers}
         upstream = stack.enter_context(_upstream(environment))
         servers = _servers(pythons, f"http://127.0.0.1:{upstream}", environment, folder)
@@ -359,7 +359,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--starts", type=int, default=3)
+    parser.add_argument("--starts", type=int, default=2)
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=None)
     parser.add_argument("--cache", type=Path, default=cache_folder())
     parser.add_argument("--json", type=Path, help="write all figures to this file")

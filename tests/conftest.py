@@ -1,5 +1,6 @@
 """What the whole suite shares: no environment, no network, and LangChain's list of classes."""
 
+import gc
 import importlib
 from collections.abc import Iterator
 
@@ -19,8 +20,14 @@ _load._get_default_allowed_class_paths("all").update(
 
 
 # How long an example takes says something of the machine, not of the code.
-hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.register_profile("suite", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("suite")
+
+
+def pytest_collection_finish() -> None:
+    """Leave the thousands of tests and modules out of each garbage collection from here on."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -409,10 +409,10 @@ def test_whatever_is_wrong_with_a_row_is_its_error(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"status": "PENDING"}, "something that is no batch: id: Field required"),
+        ({"status": "PENDING"}, "not AI21's format: id: Field required"),
         ({"id": "b"}, "status: Field required"),
-        ([], "is no batch: it: "),
-        (None, "is no batch"),
+        ([], "not AI21's format: Input should be"),
+        (None, "not AI21's format"),
     ],
     ids=["no id", "no status", "list", "null"],
 )

@@ -14,12 +14,13 @@ from langchain_core.outputs import ChatGeneration
 from pydantic import SecretStr
 
 from ai21_chains import errors
-from ai21_chains._maestro import Watch
+from ai21_chains._maestro import finish
 from ai21_chains._messages import to_wire
 from ai21_chains._options import check_call
-from ai21_chains._protocol import StreamReader, error_from_response, read_completion
+from ai21_chains._protocol import error_from_response, read_completion
+from ai21_chains._streams import StreamReader
 from ai21_chains._structured import StructuredOutputParser
-from ai21_chains.client import AI21Client
+from ai21_chains.client import STUDIO, AI21Client
 from ai21_chains.documents import load_documents
 
 URL = "https://api.ai21.com/studio/v1/chat/completions"
@@ -51,8 +52,9 @@ def parse_a_refusal() -> object:
 
 
 def fail_a_run() -> object:
-    watch = Watch(AI21Client(), {"poll_interval_sec": 1, "poll_timeout_sec": 1})
-    return watch.take({"id": "r1", "status": "failed", "error": {"message": "No."}})
+    looks = finish("r1", {"poll_interval_sec": 1, "poll_timeout_sec": 1, "base_url": STUDIO})
+    next(looks)
+    return looks.send({"id": "r1", "status": "failed", "error": {"message": "No."}})
 
 
 SITUATIONS: dict[type[errors.AI21Error], Callable[[], object]] = {

@@ -12,8 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ai21_chains._protocol import (
-    EventDecoder,
-    StreamReader,
     as_event,
     encode,
     error_detail,
@@ -22,6 +20,7 @@ from ai21_chains._protocol import (
     read_completion,
     read_event,
 )
+from ai21_chains._streams import EventDecoder, StreamReader
 from ai21_chains._wire import Completion, JSONObject
 from ai21_chains.errors import (
     AI21Error,

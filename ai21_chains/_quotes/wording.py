@@ -244,13 +244,16 @@ def judge(
         return "altered_number", detail
     if _multiset(ours, _is_negation) != _multiset(theirs, _is_negation):
         return "altered_negation", detail
+    altered = _altered_word(differences, english)
+    return (altered, detail) if altered else None
+
+
+def _altered_word(differences: Sequence[Difference], english: bool) -> Alteration | None:
     for difference in differences:
         if not (_is_spacing(difference) or (english and _is_light(difference))):
             changed = {token.text for token in (*difference.quote, *difference.source)}
-            return "altered_number" if changed & _UNITS else "altered_word", detail
-    if _moved(differences):
-        return "altered_word", detail
-    return None
+            return "altered_number" if changed & _UNITS else "altered_word"
+    return "altered_word" if _moved(differences) else None
 
 
 def _is_misspelt(difference: Difference, is_slip: Callable[[str, Token], bool]) -> bool:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from langchain_core.documents import Document
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, ValidationError
 
 from ai21_chains.errors import ConfigurationError
 
@@ -39,6 +39,8 @@ def read_document(value: Any) -> Document:
 
 
 AnyDocument: TypeAlias = Annotated[Document | str, BeforeValidator(read_document)]
+AnyDocuments: TypeAlias = Annotated[list[AnyDocument], Field(fail_fast=True)]
+"""Of a million wrong ones in a request to a server the first is told, and time spent on no more."""
 
 
 def read_input(chain: str, input_type: type[Input], given: Any) -> Input:

@@ -12,7 +12,7 @@ from langchain_core.messages import AnyMessage, BaseMessage, convert_to_messages
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ai21_chains.chains._grounding import Order
-from ai21_chains.chains._input import AnyDocument, read_input
+from ai21_chains.chains._input import AnyDocuments, read_input
 from ai21_chains.errors import ConfigurationError
 
 DocumentsIn: TypeAlias = Literal["auto", "request", "prompt"]
@@ -80,9 +80,9 @@ class GroundedQAInput(BaseModel):
     model_config = ConfigDict(populate_by_name=True)
 
     question: str = Field(validation_alias=AliasChoices("question", "input"), min_length=1)
-    documents: list[AnyDocument] | None = None
+    documents: AnyDocuments | None = None
     chat_history: list[Annotated[AnyMessage, BeforeValidator(_read_message)]] = Field(
-        default_factory=list
+        default_factory=list, fail_fast=True
     )
 
 

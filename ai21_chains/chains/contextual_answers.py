@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from ai21_chains._claims import MARK
 from ai21_chains.answers import GroundedAnswer
-from ai21_chains.chains._input import AnyDocument, read_input
+from ai21_chains.chains._input import AnyDocuments, read_input
 from ai21_chains.chains._steps import Chain, Model
 from ai21_chains.chains.grounded_qa import create_grounded_qa_chain
 
@@ -31,7 +31,7 @@ class ContextualAnswersInput(BaseModel):
         question: The question.
     """
 
-    context: str | list[AnyDocument]
+    context: str | AnyDocuments
     question: str = Field(min_length=1, pattern=r"\S")
 
 

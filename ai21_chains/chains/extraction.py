@@ -22,7 +22,7 @@ from ai21_chains.chains._fields import (
     validated,
 )
 from ai21_chains.chains._forms import Quotes, question, read_replies, windows
-from ai21_chains.chains._input import AnyDocument, read_input
+from ai21_chains.chains._input import AnyDocuments, read_input
 from ai21_chains.chains._steps import AskAll, Chain, Model, Steps, usage_of
 from ai21_chains.chains._windows import budget_for, counter_for
 from ai21_chains.citations import Citation, RejectedQuote
@@ -55,7 +55,7 @@ class ExtractionInput(BaseModel):
         text: A single document's text, if there are no documents.
     """
 
-    documents: list[AnyDocument] | None = None
+    documents: AnyDocuments | None = None
     text: str | None = None
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from ai21_chains.answers import GroundedAnswer, Span, sentences, unsupported_numbers
 from ai21_chains.chains._forms import Quotes, distinct, question, read_replies, windows
 from ai21_chains.chains._grounding import defused
-from ai21_chains.chains._input import AnyDocument, read_document, read_input
+from ai21_chains.chains._input import AnyDocuments, read_document, read_input
 from ai21_chains.chains._steps import AskAll, Chain, Model, Steps, usage_of
 from ai21_chains.chains._windows import Piece, budget_for, counter_for
 from ai21_chains.citations import Citation, RejectedQuote
@@ -53,7 +53,7 @@ class GroundingCheckInput(BaseModel):
     """
 
     answer: str
-    documents: list[AnyDocument]
+    documents: AnyDocuments
 
 
 class CheckedSentence(Span):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from ai21_chains.answers import unsupported_numbers
 from ai21_chains.chains._forms import Quotes, question, windows
-from ai21_chains.chains._input import AnyDocument, read_document, read_input
+from ai21_chains.chains._input import AnyDocuments, read_document, read_input
 from ai21_chains.chains._points import KeyPoint, SummaryReply, as_note, renumbered
 from ai21_chains.chains._steps import Ask, AskAll, Chain, Model, Steps, usage_of
 from ai21_chains.chains._windows import Piece, budget_for, counter_for
@@ -59,7 +59,7 @@ class SummarizeInput(BaseModel):
         documents: What to summarize.
     """
 
-    documents: list[AnyDocument]
+    documents: AnyDocuments
 
 
 class Summary(BaseModel):

@@ -12,10 +12,10 @@ from langchain_core.documents import Document
 from rich.console import Console
 
 from ai21_chains.answers import GroundedAnswer, place
-from ai21_chains.chat_models import ADDRESSES, ChatAI21
+from ai21_chains.chat_models import ChatAI21
 from ai21_chains.citations import Citation, RejectedQuote
 from ai21_chains.cli._shared import say, show
-from ai21_chains.client import AsyncHTTPClient, HTTPClient
+from ai21_chains.client import ADDRESSES, AsyncHTTPClient, HTTPClient
 from ai21_chains.documents import load_documents
 from ai21_chains.emulator import Emulator
 

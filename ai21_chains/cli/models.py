@@ -95,8 +95,8 @@ def _from_ai21() -> list[Line]:
         lines = [_told(model) for model in answer["data"]]
     except (KeyError, TypeError, ValidationError) as error:
         raise ResponseFormatError(
-            f"{client.base_url}/models does not answer with a list of models ({type(error).__name__}); "
-            "--offline lists those of the catalogue"
+            f"{client.base_url}/models does not answer with a list of models "
+            f"({type(error).__name__}); --offline lists those of the catalogue"
         ) from error
     if not lines:
         say("AI21 lists no models for this key; these are the ones of the catalogue.")

@@ -1,4 +1,7 @@
-"""Serving: LangServe routes and an OpenAI-compatible endpoint (extra `serve`)."""
+"""Serving: OpenAI's API over models and chains, chains in LangServe's wire format, MCP tools.
+
+What is used needs its extra: `serve`, `langserve` or `mcp`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ai21_chains.serving.app import create_app
     from ai21_chains.serving._chain_routes import chain_routes
+    from ai21_chains.serving.app import create_app
     from ai21_chains.serving.config import ChainConfig, Deployment, ServerConfig, load_config
     from ai21_chains.serving.langserve import add_ai21_routes
     from ai21_chains.serving.mcp_server import create_mcp_server

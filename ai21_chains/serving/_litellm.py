@@ -108,12 +108,7 @@ def settings(document: object, where: str) -> dict[str, Any]:
     from ai21_chains.emulator import Emulator
 
     unknown = [key for key in document if key not in {"model_list", "chains", *_SECTIONS}]
-    found: dict[str, Any] = {}
-    for name, names in _SECTIONS.items():
-        section = _mapping(document, name, where)
-        unknown += [f"{name}.{key}" for key in section if key not in names]
-        for key in section.keys() & names.keys():
-            found[names[key]] = _value(section[key], f"{where}: {name}.{key}")
+    found = _read_sections(document, where, unknown)
     if found.pop("routing_strategy", "least-busy") not in _STRATEGIES:
         unknown.append("router_settings.routing_strategy")
     emulated = bool(found.pop("emulated", False))
@@ -128,6 +123,16 @@ def settings(document: object, where: str) -> dict[str, Any]:
         "emulator": Emulator(keep_requests=0) if emulated else None,
         "warnings": tuple(_warnings(unknown, deployments)),
     }
+
+
+def _read_sections(document: _Section, where: str, unknown: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, names in _SECTIONS.items():
+        section = _mapping(document, name, where)
+        unknown += [f"{name}.{key}" for key in section if key not in names]
+        for key in section.keys() & names.keys():
+            found[names[key]] = _value(section[key], f"{where}: {name}.{key}")
+    return found
 
 
 def _document(path: Path) -> object:

@@ -13,6 +13,8 @@ AI21's `documents`        honoured; and the question is answered from them by th
                           what is asked (`Asked.is_grounded`). Otherwise they go to AI21 as they
                           are, and the answer has no citations: AI21's own clients send documents
                           with tools or JSON, and would be worse off with a refusal
+                          (documents beyond the model's window are then refused by AI21; the chain
+                          reads them in several requests, each of which is charged)
 no effect on the answer   `IGNORED`: taken, and left out
 says what holds anyway    `NEUTRAL`: `frequency_penalty: 0`, `logprobs: false` and the like
 would change the answer   all else, such as `logit_bias` and `audio`, and unknown ones: refused by

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, FailFast, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from ai21_chains._options import Choices, MaxTokens, Temperature, TopP
 
-
 _T = TypeVar("_T")
-_Many: TypeAlias = Annotated[list[_T], FailFast()]
+_Many: TypeAlias = Annotated[list[_T], Field(fail_fast=True)]
 """A list of which the first fault is told: a body may have millions, each with a report."""
 
 

@@ -56,6 +56,7 @@ class Service:
         self.router = Router(config, failed=metrics.upstream_failed)
         self.keys = _keys(config)
         self.created = int(time.time())
+        self._priced = frozenset(filter(self._has_prices, self.names))
         self.visits = 0
         """Requests that have begun and not ended."""
         self._chains: Mapping[str, Runnable[Any, Any]] | None = None
@@ -85,15 +86,20 @@ class Service:
         return model_not_found(model, self.names)
 
     def upstream(self, model: str) -> str:
-        """Return what AI21 calls the model behind a name; a chain's is that of its model."""
-        if model.startswith(CHAIN):
-            named = {CHAIN + one.name: one.model for one in self.config.chains}[model]
-            model = named or self.config.models[0]
+        """Return what AI21 calls the plain model behind a name."""
         return next(one.model for one in self.config.deployments if one.name == model)
 
     def is_priced(self, model: str) -> bool:
-        """Whether it is known what the model costs."""
-        return known_model(self.upstream(model)) is not None
+        """Whether it is known what the model costs, wherever it is answered."""
+        return model in self._priced
+
+    def _has_prices(self, name: str) -> bool:
+        if name not in self.router:
+            named = {CHAIN + one.name: one.model for one in self.config.chains}[name]
+            name = named or next(iter(self.config.models), "")
+        names = {name, *self.config.fallbacks.get(name, ())}
+        asked = [one.model for one in self.config.deployments if one.name in names]
+        return all(known_model(model) is not None for model in asked)
 
     async def chains(self) -> Mapping[str, Runnable[Any, Any]]:
         """Return the chains. They are made when the first is asked for: LangChain is large."""

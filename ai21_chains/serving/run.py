@@ -177,6 +177,7 @@ def _serve(
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
     # A mistake in the configuration is told before this is loaded, which takes a second.
+    from ai21_chains.serving._heads import HeadLimit
     from ai21_chains.serving.app import Gateway
 
     # httpx loads it with the first request, which would wait for it.
@@ -185,6 +186,7 @@ def _serve(
     gateway = Gateway(config)
     settings = uvicorn.Config(
         gateway,
+        http=HeadLimit,
         log_config=None,
         access_log=False,
         lifespan="on",

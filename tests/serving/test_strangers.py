@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -181,3 +182,53 @@ async def test_models_may_have_any_name() -> None:
             assert answer["model"] == name
         found = await http.get(httpx.URL("/v1/models/%E6%A8%A1%E5%9E%8B%20%C3%A9"))
         assert found.json()["id"] == "模型 é"
+
+
+MANY = 100_000
+WRONG_LISTS = {
+    "messages": (CHAT, {"model": "m", "messages": [1] * MANY}, 400),
+    "documents": (CHAT, {**ASKED, "documents": [1] * MANY}, 400),
+    "prompts": ("/v1/completions", {"model": "m", "prompt": [1] * MANY}, 400),
+    "chain": ("/chains/qa/invoke", {"input": {"question": "x", "documents": [1] * MANY}}, 422),
+    "history": (
+        "/chains/qa/invoke",
+        {"input": {"question": "x", "documents": ["x"], "chat_history": [1] * MANY}},
+        422,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(WRONG_LISTS))
+async def test_of_very_many_faults_one_is_told(name: str) -> None:
+    path, body, status = WRONG_LISTS[name]
+    async with client(emulated(**QA)) as http:
+        response = await http.post(path, json=body)
+
+    assert response.status_code == status
+    assert len(response.content) < 1_000
+
+
+PRICED = {
+    "known": ((("m", "jamba-mini"), ("m", "jamba-large")), {}, 200),
+    "second unknown": ((("m", "jamba-mini"), ("m", "my-own")), {}, 403),
+    "fallback unknown": ((("m", "jamba-mini"), ("other", "my-own")), {"m": ["other"]}, 403),
+    "another unknown": ((("m", "jamba-mini"), ("other", "my-own")), {}, 200),
+}
+
+
+@pytest.mark.parametrize("name", list(PRICED))
+@pytest.mark.parametrize("model", ["m", "chain/qa"])
+async def test_a_budget_admits_nothing_that_may_be_answered_where_no_price_is_known(
+    name: str, model: str
+) -> None:
+    served, fallbacks, status = PRICED[name]
+    deployments = tuple(Deployment(name=one, model=upstream) for one, upstream in served)
+    app = emulated(Emulator(), **LOCKED, **QA, deployments=deployments, fallbacks=fallbacks)
+    await app.open()
+    _, token = await app.keys.create("alice", budget_usd=Decimal(1))  # type: ignore[attr-defined]
+    async with client(app, headers=bearer(token)) as http:
+        asked = {**ASKED, "model": model, "documents": ["It opens at ten."]}
+        response = await http.post(CHAT, json=asked)
+    await app.close()
+
+    assert response.status_code == status
