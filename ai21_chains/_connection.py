@@ -8,6 +8,7 @@ extra `serve` has it) and no proxy stands in between.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections import deque
@@ -21,6 +22,12 @@ import httpx
 
 MOST_UNREAD = 256 * 1024
 """Bytes of an answer that are taken in before anybody asks for them."""
+
+LONGEST_HEAD = 100_000
+"""Bytes of the head of an answer."""
+
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ILLEGAL = re.compile(rb"[\0\r\n]")
 
 LONGEST_TRY = 2.0
 """Seconds for an address of a host that has others."""
@@ -110,7 +117,7 @@ class _Wire(asyncio.Protocol):
         self.has_head = self.is_complete = self.stays = False
         self._has_length = self._is_paused = False
         self._parts: deque[bytes] = deque()
-        self._unread = 0
+        self._unread = self._head_size = 0
         self._error: httpx.TransportError | None = None
         self._parser = httptools.HttpResponseParser(self)
 
@@ -120,10 +127,13 @@ class _Wire(asyncio.Protocol):
         """Send a request.
 
         Raises:
+            LocalProtocolError: A header holds what would end it.
             WriteTimeout: The server takes nothing for so long.
         """
         lines = [request.method.encode(), b" ", request.url.raw_path, b" HTTP/1.1\r\n"]
         for name, value in request.headers.raw:
+            if not _NAME.fullmatch(name) or _ILLEGAL.search(value):
+                raise httpx.LocalProtocolError("Illegal header name or value")
             lines += (name, b": ", value, b"\r\n")
         head = b"".join([*lines, b"\r\n"])
         chunked = "transfer-encoding" in request.headers
@@ -196,10 +206,14 @@ class _Wire(asyncio.Protocol):
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
+        if not self.has_head:
+            self._head_size += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._fail(httpx.RemoteProtocolError(str(error)))
+        if not self.has_head and self._head_size > LONGEST_HEAD:
+            self._fail(httpx.RemoteProtocolError("the head of the answer is too long"))
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -225,6 +239,10 @@ class _Wire(asyncio.Protocol):
         self._writable.set()
 
     # --- What the parser says ----------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self.is_complete:
+            raise ValueError("an answer that nobody asked for")  # the parser's user is told
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name, value))

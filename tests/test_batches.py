@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import logging
 from collections.abc import Callable
@@ -34,13 +33,13 @@ from ai21_chains.errors import (
     ResponseFormatError,
     UnprocessableEntityError,
 )
+from tests.servers.calls import DONE, Do
 from tests.servers.scripted import CUT, RESET, Received, answer, completion, fails, scripted
 
 ENDPOINT = "/v1/chat/completions"
 QUICK: dict[str, Any] = {"poll_interval_sec": 0.001}
 
 Invoke = Callable[..., list[Any]]
-Do = Callable[..., Any]
 
 
 def shout(request: dict[str, Any]) -> str:
@@ -63,20 +62,7 @@ def ask(request: pytest.FixtureRequest) -> Invoke:
     return request.param
 
 
-def do(batch: Any, what: str, *arguments: Any, **options: Any) -> Any:
-    return getattr(batch, what)(*arguments, **options)
-
-
-def ado(batch: Any, what: str, *arguments: Any, **options: Any) -> Any:
-    async def work() -> Any:
-        result = getattr(batch, f"a{what}")(*arguments, **options)
-        assert inspect.isawaitable(result)
-        return await result
-
-    return asyncio.run(work())
-
-
-@pytest.fixture(params=[do, ado], ids=["sync", "async"])
+@pytest.fixture(params=DONE, ids=["sync", "async"])
 def act(request: pytest.FixtureRequest) -> Do:
     """Call a method of a batch by its name, or the async form of it."""
     return request.param

@@ -66,6 +66,26 @@ async def test_what_breaks_off_is_an_error_of_httpx(
         await ask(steps, seconds=0.1)
 
 
+@pytest.mark.parametrize("headers", [{"x": "a\r\nb: c"}, {"x y": "z"}], ids=["value", "name"])
+async def test_a_header_cannot_smuggle_in_another(headers: dict[str, str]) -> None:
+    with pytest.raises(httpx.LocalProtocolError):
+        await ask([OK + b"content-length: 0\r\n\r\n"], headers=headers)
+
+
+async def test_an_answer_that_nobody_asked_for_is_nobodys() -> None:
+    first, second = (OK + b"content-length: 1\r\n\r\n" + said for said in (b"1", b"2"))
+    with scripted([first + second], [OK + b"content-length: 1\r\n\r\n3"]) as server:
+        async with httpx.AsyncClient(transport=Connection()) as http:
+            texts = [(await http.post(server.url)).text for _ in range(2)]
+    assert texts == ["1", "3"]
+    assert server.connections == 2
+
+
+async def test_an_endless_head_is_refused() -> None:
+    with pytest.raises(httpx.RemoteProtocolError, match="too long"):
+        await ask([OK + b"x: y\r\n" * 20_000, CUT])
+
+
 async def test_nobody_there_is_an_error_of_httpx() -> None:
     async with httpx.AsyncClient(transport=Connection()) as http:
         with pytest.raises(httpx.ConnectError):

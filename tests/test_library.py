@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import io
 import pickle
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,31 +30,14 @@ from ai21_chains.errors import (
     UnprocessableEntityError,
 )
 from ai21_chains.library import AI21FileLibrary, AI21LibraryRetriever, LibraryFile
+from tests.servers.calls import DONE, Do
 from tests.servers.scripted import CUT, HOLD, RESET, Received, answer, fails, scripted
 
 HOUSE = b"# House rules\n\nGuests may stay for three nights.\n\nThe kitchen closes at midnight."
 FILE = {"fileId": "f1", "name": "a.txt", "status": "PROCESSED"}
 
-Do = Callable[..., Any]
 
-
-def do(library: AI21FileLibrary, what: str, *arguments: Any, **options: Any) -> Any:
-    result = getattr(library, what)(*arguments, **options)
-    return list(result) if isinstance(result, Iterator) else result
-
-
-def ado(library: AI21FileLibrary, what: str, *arguments: Any, **options: Any) -> Any:
-    async def work() -> Any:
-        result = getattr(library, f"a{what}")(*arguments, **options)
-        if isinstance(result, AsyncIterator):
-            return [each async for each in result]
-        assert inspect.isawaitable(result)
-        return await result
-
-    return asyncio.run(work())
-
-
-@pytest.fixture(params=[do, ado], ids=["sync", "async"])
+@pytest.fixture(params=DONE, ids=["sync", "async"])
 def act(request: pytest.FixtureRequest) -> Do:
     """Call a method of a library by its name, or the async form of it."""
     return request.param

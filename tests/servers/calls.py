@@ -6,7 +6,8 @@ A test that takes one of them as a parameter holds for all four.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -84,3 +85,27 @@ def astreamed(model: Runnable[Any, Any], said: object = "Hi", /, **options: Any)
 
 
 CALLED = (invoke, ainvoke, streamed, astreamed)
+
+
+# --- An object with methods and their async forms: (object, name, *arguments) -> the result -------
+
+Do = Callable[..., Any]
+
+
+def do(owner: Any, what: str, *arguments: Any, **options: Any) -> Any:
+    result = getattr(owner, what)(*arguments, **options)
+    return list(result) if isinstance(result, Iterator) else result
+
+
+def ado(owner: Any, what: str, *arguments: Any, **options: Any) -> Any:
+    async def run() -> Any:
+        result = getattr(owner, f"a{what}")(*arguments, **options)
+        if isinstance(result, AsyncIterator):
+            return [each async for each in result]
+        assert inspect.isawaitable(result)
+        return await result
+
+    return asyncio.run(run())
+
+
+DONE = (do, ado)
