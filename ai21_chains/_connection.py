@@ -46,12 +46,13 @@ class Connection(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and return the answer once its head has arrived."""
+        head = _head(request)
         seconds = request.extensions.get("timeout", {})
         if self._wire is None or not self._wire.is_open:
             self._wire = await self._connected(request.url, seconds.get("connect"))
         wire = self._wire
         wire.begin()
-        await wire.send(request, seconds.get("write"))
+        await wire.send(head, request, seconds.get("write"))
         while not wire.has_head:
             await wire.more(seconds.get("read"))
         body = _Body(wire, seconds.get("read"))
@@ -74,6 +75,20 @@ class Connection(httpx.AsyncBaseTransport):
         wire, self._wire = self._wire, None
         if wire is not None:
             wire.close()
+
+
+def _head(request: httpx.Request) -> bytes:
+    """Return the head of a request.
+
+    Raises:
+        LocalProtocolError: A header holds what would end it.
+    """
+    lines = [request.method.encode(), b" ", request.url.raw_path, b" HTTP/1.1\r\n"]
+    for name, value in request.headers.raw:
+        if not _NAME.fullmatch(name) or _ILLEGAL.search(value):
+            raise httpx.LocalProtocolError("Illegal header name or value")
+        lines += (name, b": ", value, b"\r\n")
+    return b"".join([*lines, b"\r\n"])
 
 
 async def _connected(host: str, port: int, tls: ssl.SSLContext | None) -> _Wire:
@@ -123,19 +138,12 @@ class _Wire(asyncio.Protocol):
 
     # --- What is asked for -------------------------------------------------------------------
 
-    async def send(self, request: httpx.Request, seconds: float | None) -> None:
+    async def send(self, head: bytes, request: httpx.Request, seconds: float | None) -> None:
         """Send a request.
 
         Raises:
-            LocalProtocolError: A header holds what would end it.
             WriteTimeout: The server takes nothing for so long.
         """
-        lines = [request.method.encode(), b" ", request.url.raw_path, b" HTTP/1.1\r\n"]
-        for name, value in request.headers.raw:
-            if not _NAME.fullmatch(name) or _ILLEGAL.search(value):
-                raise httpx.LocalProtocolError("Illegal header name or value")
-            lines += (name, b": ", value, b"\r\n")
-        head = b"".join([*lines, b"\r\n"])
         chunked = "transfer-encoding" in request.headers
         assert isinstance(request.stream, httpx.AsyncByteStream)
         async for part in request.stream:

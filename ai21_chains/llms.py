@@ -66,7 +66,8 @@ class AI21LLM(AI21Component, BaseLLM):
     `POST /{model}/complete`. AI21 itself serves Jurassic-2 no longer: it is for hosts and gateways
     that do, and for `Emulator(era="2024")`.
 
-    Every argument of the constructor can also be given for a single call. Only what is set is sent.
+    Every argument of the constructor but those of LangChain's own can also be given for a single
+    call. Only what is set is sent.
 
     Example:
         >>> from ai21_chains.llms import AI21LLM

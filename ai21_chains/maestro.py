@@ -59,8 +59,9 @@ class ChatMaestro(AI21Component, BaseChatModel):
     """AI21's Maestro, which plans, uses tools of AI21's, and checks its answer.
 
     A call starts a run (`POST /maestro/runs`) and looks at it (`GET /maestro/runs/{id}`) until it
-    has ended. Every argument of the constructor can also be given for a single call. Only what is
-    set is sent. A stream has one chunk: the whole answer.
+    has ended. Every argument of the constructor but `streaming` and those of LangChain's own can
+    also be given for a single call. Only what is set is sent. A stream has one chunk: the whole
+    answer.
 
     Starting a run is not repeated when the server may have got the request; looking at it is. When
     waiting is given up, by `poll_timeout_sec` or because of the network, the error has the `run_id`
