@@ -243,6 +243,10 @@ def _shut_down(socket: Any) -> None:
 
 # --- Shared clients --------------------------------------------------------------------------
 
+direct_connection: Callable[[ssl.SSLContext | None], httpx.AsyncBaseTransport] | None = None
+"""What makes the async connections that go through no proxy; None for httpx. The gateway's program
+sets it before its first request. In other people's programs it stays as it is."""
+
 _Key = tuple[bool, str | None]
 _clients: dict[_Key, httpx.Client] = {}
 _async_clients: WeakKeyDictionary[
@@ -293,11 +297,8 @@ async def async_client(url: str, proxy: str | None) -> httpx.AsyncClient:
 
 def _connect(key: _Key) -> Callable[[], httpx.AsyncBaseTransport]:
     options = _options(key)
-    if options["proxy"] is None:
-        with suppress(ImportError):
-            from ai21_chains._connection import Connection
-
-            return partial(Connection, options["verify"] or None)
+    if direct_connection is not None and options["proxy"] is None:
+        return partial(direct_connection, options["verify"] or None)
     return partial(httpx.AsyncHTTPTransport, **options)
 
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from ai21_chains import _pool
 from ai21_chains.errors import AI21Error, ConfigurationError
 from ai21_chains.serving.config import ServerConfig, load_config
 
@@ -177,9 +178,11 @@ def _serve(
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
     # A mistake in the configuration is told before this is loaded, which takes a second.
+    from ai21_chains.serving._connection import Connection
     from ai21_chains.serving._heads import HeadLimit
     from ai21_chains.serving.app import Gateway
 
+    _pool.direct_connection = Connection
     # httpx loads it with the first request, which would wait for it.
     import_module("httpcore")
 

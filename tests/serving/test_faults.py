@@ -71,7 +71,7 @@ async def test_a_storm_of_failures_harms_nobody_else() -> None:
 
     with (
         scripted(script) as server,
-        serving(create_app(in_front_of(server, timeout=0.5, max_retries=0))) as url,
+        serving(create_app(in_front_of(server, timeout=1.5, max_retries=0))) as url,
     ):
         async with httpx.AsyncClient(base_url=url, timeout=20) as http:
 

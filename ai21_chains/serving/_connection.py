@@ -1,8 +1,8 @@
 """One connection to a server, for httpx, parsed by httptools: a third of the cost of httpx's own.
 
 Those are generic: a pool in each, locks, cancel scopes, a parser written in Python. Here asyncio
-hands the bytes to the parser as they come. `_pool` takes this one where httptools is installed (the
-extra `serve` has it) and no proxy stands in between.
+hands the bytes to the parser as they come. Only the gateway's own program uses it (see `run`), for
+connections that go through no proxy: a gateway spends most of its time in them.
 """
 
 from __future__ import annotations

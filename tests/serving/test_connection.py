@@ -1,4 +1,4 @@
-"""The connection that httptools parses: what other tests, which all run over it, do not come to."""
+"""The gateway's own connection, parsed by httptools: what it makes of good and of bad answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import httpx
 import pytest
 import uvloop
 
-from ai21_chains._connection import MOST_UNREAD, Connection
+from ai21_chains.serving._connection import MOST_UNREAD, Connection
 from tests.servers.scripted import CHUNKED, CUT, END, HOLD, Step, piece, scripted
 
 GET = "GET"
