@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from ai21_chains import _content_blocks as _content_blocks  # registers the translator
 from ai21_chains import _options, _request
-from ai21_chains._catalog import CONTEXT_TOKENS, LIVE, OUTPUT_TOKENS
+from ai21_chains._catalog import CONTEXT_TOKENS, OUTPUT_TOKENS, known_model
 from ai21_chains._component import AI21Component, client_for
 from ai21_chains._jurassic import chat_client
 from ai21_chains._messages import PROVIDER, ChunkReader, generations
@@ -150,16 +150,18 @@ class ChatAI21(AI21Component, BaseChatModel):
         return params
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        if not self.model.startswith("jamba"):
+        is_jamba = self.model.startswith("jamba")
+        known = known_model(self.model)
+        if known is None and not is_jamba:
             return None
         return ModelProfile(
-            name=LIVE.get(self.model, self.model),
-            max_input_tokens=CONTEXT_TOKENS,
-            max_output_tokens=OUTPUT_TOKENS,
+            name=known.name if known else self.model,
+            max_input_tokens=known.context_tokens if known else CONTEXT_TOKENS,
+            max_output_tokens=known.output_tokens if known else OUTPUT_TOKENS,
             text_inputs=True,
             text_outputs=True,
-            tool_calling=True,
-            tool_choice=True,
+            tool_calling=is_jamba,
+            tool_choice=is_jamba,
             # AI21 enforces no JSON schema: agents are better off with a tool.
             structured_output=False,
             temperature=True,

@@ -482,6 +482,9 @@ def test_the_profile_is_that_of_the_model() -> None:
     assert profile["max_input_tokens"] == 256_000
     assert profile["tool_calling"] is True
     assert ChatAI21(api_key="k", model="other").profile is None
+    assert ChatAI21(api_key="k", model="jamba-of-ours").profile["name"] == "jamba-of-ours"
+    assert ChatAI21(api_key="k", model="j2-ultra").profile["max_input_tokens"] == 8_192
+    assert ChatAI21(api_key="k", model="j2-ultra").profile["tool_calling"] is False
     assert ChatAI21(api_key="k", profile={"max_input_tokens": 5}).profile == {"max_input_tokens": 5}
     copied = ChatAI21(api_key="k").model_copy(update={"model": "jamba-large"})
     assert copied.profile["name"] == "Jamba Large"
