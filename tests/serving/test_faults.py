@@ -71,7 +71,7 @@ async def test_a_storm_of_failures_harms_nobody_else() -> None:
 
     with (
         scripted(script) as server,
-        serving(create_app(in_front_of(server, timeout=1.5, max_retries=0))) as url,
+        serving(create_app(in_front_of(server, timeout=3, max_retries=0))) as url,
     ):
         async with httpx.AsyncClient(base_url=url, timeout=20) as http:
 
@@ -82,7 +82,7 @@ async def test_a_storm_of_failures_harms_nobody_else() -> None:
                 return said, response.status_code, "[DONE]" in response.text
 
             await ask("is well")  # what is loaded with the first request is loaded
-            seen = await asyncio.gather(*map(ask, [*WAYS, "is well", "is well"] * 4))
+            seen = await asyncio.gather(*map(ask, [*WAYS, "is well", "is well"] * 2))
             assert set(seen) == {
                 ("hangs", 504, False),
                 ("is cut", 502, False),
