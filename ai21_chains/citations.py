@@ -8,12 +8,12 @@ their offsets, or a `RejectedQuote` that says what is wrong.
 Four stages, each only when the one before found nothing: the same characters; the same words in
 another spelling (white-space, quotation marks, dashes, case, ligatures, line-end hyphens); the
 parts of an elided quote ("...") in order and close together; the same words with a typing slip.
-The last two are guarded word by word: a changed number, negation, unit, party or modal verb is
-rejected, however similar the rest is.
+The last two are guarded word by word: a changed number, negation, unit, role of a party or modal
+verb is rejected, however similar the rest is.
 
 Limits: a word that is one letter off, stands nowhere in the document and is no English word that
 the guard knows (it knows some 3,600) passes as a typing slip; so does a long name that the document
-often mentions. The price is that a slip which makes another word ("Tie" for "Time") is rejected.
+often mentions. An ellipsis beside a negation is judged by its words, not its grammar. The price is that a slip which makes another word ("Tie" for "Time") is rejected.
 The word lists are English; a passage that does not look English is never matched with a changed
 word. A verified quote proves that the source says it, not that the answer follows from it.
 """
