@@ -13,9 +13,10 @@ verb is rejected, however similar the rest is.
 
 Limits: a word that is one letter off, stands nowhere in the document and is no English word that
 the guard knows (it knows some 3,600) passes as a typing slip; so does a long name that the document
-often mentions. An ellipsis beside a negation is judged by its words, not its grammar. The price is that a slip which makes another word ("Tie" for "Time") is rejected.
-The word lists are English; a passage that does not look English is never matched with a changed
-word. A verified quote proves that the source says it, not that the answer follows from it.
+often mentions. An ellipsis beside a negation is judged by its words, not its grammar. The price is
+that a slip which makes another word ("Tie" for "Time") is rejected. The word lists are English; a
+passage that does not look English is never matched with a changed word. A verified quote proves
+that the source says it, not that the answer follows from it.
 """
 
 from __future__ import annotations
