@@ -12,11 +12,13 @@ The last two are guarded word by word: a changed number, negation, unit, role of
 verb is rejected, however similar the rest is.
 
 Limits: a word that is one letter off, stands nowhere in the document and is no English word that
-the guard knows (it knows some 3,600) passes as a typing slip; so does a long name that the document
-often mentions. An ellipsis beside a negation is judged by its words, not its grammar. The price is
-that a slip which makes another word ("Tie" for "Time") is rejected. The word lists are English; a
-passage that does not look English is never matched with a changed word. A verified quote proves
-that the source says it, not that the answer follows from it.
+the guard knows (it knows some 3,600) passes as a typing slip; so does a name of six letters or
+more, and a noun or verb where the source has a "shall" or "with", whose place it cannot take. The
+price is that a slip which makes another word ("Tie" for "Time") is rejected, and so is an ellipsis
+that drops a negation with less than its clause. The word lists are English; a passage that does not
+look English is never matched with a changed word. In megabytes of documents that repeat themselves,
+only the likeliest passages are compared with a quote that has slips, and the right one may not be
+among them. A verified quote proves that the source says it, not that the answer follows from it.
 """
 
 from __future__ import annotations
@@ -269,9 +271,8 @@ def _findings(
 ) -> Iterator[tuple[int, Hit | Miss]]:
     """Yield what a stage finds in all documents, those of the claimed document first."""
     order = sorted(range(len(prepared)), key=lambda index: index != claimed)
-    for index in order:
-        for finding in stage(prepared.sources[index], quote):
-            yield index, finding
+    for place, finding in stage([prepared.sources[index] for index in order], quote):
+        yield order[place], finding
 
 
 def _score(candidate: tuple[int, Miss]) -> float:

@@ -5,10 +5,10 @@ Both stages are guarded: what the quote leaves out or changes must not alter the
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from itertools import islice, pairwise
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice, pairwise, repeat
+from typing import NamedTuple, TypeVar
 
 from ai21_chains._quotes.elision import dropped_bound, dropped_negation, joins_sentences
 from ai21_chains._quotes.search import (
@@ -29,10 +29,13 @@ from ai21_chains._quotes.wording import (
     Token,
     align,
     could_be_slip,
+    is_function,
     is_known,
     judge,
     tokenize,
 )
+
+_T = TypeVar("_T")
 
 MAX_PARTS = 12
 """Parts of an elided quote."""
@@ -40,10 +43,15 @@ MIN_SKIP, MAX_SKIP = 200, 1_000
 """Characters that an ellipsis may always, and may at most, stand for."""
 MIN_TOKENS = 4
 """Words of a quote in which a slip can be told from another sentence."""
-MIN_PIECE, MAX_PIECES = 3, 48
+MIN_PIECE, MAX_PIECES = 3, 24
 """Words of a piece that is looked up, and how many pieces are."""
-MAX_ANCHORS, MAX_CANDIDATES = 100, 8
-"""Places of a piece that are looked at, and passages that are compared with the quote."""
+MIN_ANCHORS, MAX_ANCHORS, MAX_CANDIDATES = 4, 100, 8
+"""Places of a piece that are looked at in one of many texts, in all of them about, and passages of
+a text that are compared with the quote."""
+MAX_COMPARED, COMPARISON = 150_000, 300
+"""Characters that are compared with the quote in all texts, of which a comparison counts for some.
+Repetitive documents of some megabytes have thousands of passages that come near; this is the work
+of about a tenth of a second."""
 MIN_SHARE = 0.25
 """Share of the quote's words that must stand in a passage before it is compared."""
 MIN_SCORE, MIN_NEAR = 0.9, 0.6
@@ -52,22 +60,30 @@ BUCKET = 32
 """Characters by which two pieces of one passage may be shifted."""
 MAX_FRAGMENT = 2
 """Letters of a rest of a word ("th", "o") that is no word, though it may stand in the source."""
-MIN_NAME, MIN_MENTIONS = 6, 3
-"""Letters of a name, and how often the source has it, for a misspelling to be recognized."""
-_DERIVED = re.compile(
-    r"(?:[st]ion|ment|[ae]nce|ity|ous|al|ing|ed|ly|[ai]ble|[ao]ry|ive|ness|ship|ture|dum)s?\Z"
-)
+MIN_NAME = 6
+"""Letters of a name for a misspelling to be recognized: Smyth may be another one than Smith."""
 
 
-def find_elided(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
+def find_elided(sources: Sequence[Source], quote: Quote) -> Iterator[tuple[int, Hit | Miss]]:
     """Find the parts of a quote around its ellipses, in order and close together."""
     parts = quote.parts
     if not 1 <= len(parts) <= MAX_PARTS or max(map(len, parts)) < MIN_LENGTH:
         return
+    for index, source in enumerate(sources):
+        for finding in _find_parts(source, parts, _share(sources)):
+            yield index, finding
+
+
+def _share(sources: Sequence[Source]) -> int:
+    """Return how many places of a piece are looked at in each source."""
+    return max(MIN_ANCHORS, MAX_ANCHORS // len(sources))
+
+
+def _find_parts(source: Source, parts: list[str], places: int) -> Iterator[Hit | Miss]:
     anchor = max(range(len(parts)), key=lambda index: len(parts[index]))
     normal = source.normal.text
     found: dict[tuple[int, int], Hit | Miss] = {}
-    for at in islice(occurrences(normal, parts[anchor]), MAX_ANCHORS):
+    for at in islice(occurrences(normal, parts[anchor]), places):
         spans = [(at, at + len(parts[anchor]))]
         if _grow(source, spans, parts[:anchor], parts[anchor + 1 :]):
             found.setdefault((spans[0][0], spans[-1][1]), _judge_parts(source, spans))
@@ -137,21 +153,64 @@ def _elision_defect(skipped: str, after: str) -> Reason | None:
     return None
 
 
-def find_fuzzy(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
+def find_fuzzy(sources: Sequence[Source], quote: Quote) -> Iterator[tuple[int, Hit | Miss]]:
     """Find the quote with typing slips, spacing, punctuation and light words changed."""
     if len(quote.tokens) < MIN_TOKENS:
         return
-    found: dict[tuple[int, int], Hit | Miss] = {}
-    for anchor in _anchors(source.normal.text, quote):
-        finding = _compare(source, quote, anchor.token, anchor.at)
-        if isinstance(finding, Hit) and anchor.only:
-            yield finding
-            return
+    found: dict[tuple[int, int, int], Hit | Miss] = {}
+    for size in _sizes(len(quote.tokens)):
+        for index, finding in _search_all(sources, quote, size):
+            place = index, finding.start, finding.end
+            if isinstance(found.get(place), Miss | None):
+                found[place] = finding
+        if any(finding.score >= MIN_SCORE for finding in found.values()):
+            break
+    for place in sorted(found):
+        yield place[0], found[place]
+
+
+def _sizes(words: int) -> list[int]:
+    """Return the sizes of the pieces that are looked up, one after the other.
+
+    One slip spoils one half of the quote; the other stands in the source as it is, and hardly a
+    second time. Only when there are more slips are shorter pieces needed.
+    """
+    return sorted({max(MIN_PIECE, -(-words // 2)), max(MIN_PIECE, -(-words // 4)), MIN_PIECE})[::-1]
+
+
+def _search_all(
+    sources: Sequence[Source], quote: Quote, size: int
+) -> Iterator[tuple[int, Hit | Miss]]:
+    """Compare the quote with the likeliest passages, as many as MAX_COMPARED allows."""
+    # The sources take turns, the best place of each first, so that all have their share.
+    searches = [
+        zip(repeat(index), _search(source, quote, size, _share(sources)), strict=False)
+        for index, source in enumerate(sources)
+    ]
+    most = max(MAX_CANDIDATES, MAX_COMPARED // (len(quote.normal) + COMPARISON))
+    for index, finding in islice(_in_turns(searches), most):
         if finding is not None:
-            known = found.setdefault((finding.start, finding.end), finding)
-            if isinstance(known, Miss):
-                found[known.start, known.end] = finding
-    yield from found.values()
+            yield index, finding
+
+
+def _search(source: Source, quote: Quote, size: int, places: int) -> Iterator[Hit | Miss | None]:
+    """Yield the outcome of each comparison."""
+    for anchor in _anchors(source.normal.text, quote, size, places):
+        finding = _compare(source, quote, anchor.token, anchor.at)
+        yield finding
+        if isinstance(finding, Hit) and anchor.only:
+            return
+
+
+def _in_turns(iterators: Iterable[Iterator[_T]]) -> Iterator[_T]:
+    """Yield one item of each, then the next of each, until all have ended."""
+    waiting = deque(iterators)
+    while waiting:
+        one = waiting.popleft()
+        for item in one:
+            yield item
+            waiting.append(one)
+            break
 
 
 class _Anchor(NamedTuple):
@@ -163,30 +222,23 @@ class _Anchor(NamedTuple):
     """Whether they stand nowhere else, so that the quote does not either."""
 
 
-def _anchors(normal: str, quote: Quote) -> Iterator[_Anchor]:
-    """Yield places to compare.
-
-    One slip spoils one of four pieces of the quote; the other three stand in the source as they
-    are. Only when there are more slips are shorter pieces needed.
-    """
-    for size in (max(MIN_PIECE, -(-len(quote.tokens) // 4)), MIN_PIECE):
-        votes: dict[int, tuple[int, _Anchor]] = {}
-        tried: set[int] = set()
-        for token, start, end in _pieces(quote, size):
-            places = _places(normal, quote.normal[start:end])
-            for at in places:
-                place = (at - start) // BUCKET
-                count = votes[place][0] if place in votes else 0
-                votes[place] = (count + size, _Anchor(token, at))
-            if len(places) == 1 and place not in tried:
-                tried.add(place)
-                yield _Anchor(token, places[0], only=True)
-        best = sorted(votes.items(), key=_count_votes, reverse=True)[:MAX_CANDIDATES]
-        for place, (count, anchor) in best:
-            if place not in tried and count >= MIN_SHARE * len(quote.tokens):
-                yield anchor
-        if best and _count_votes(best[0]) >= len(quote.tokens) / 2:
-            return
+def _anchors(normal: str, quote: Quote, size: int, most: int) -> Iterator[_Anchor]:
+    """Yield places to compare, because pieces of so many words stand there."""
+    votes: dict[int, tuple[int, _Anchor]] = {}
+    tried: set[int] = set()
+    for token, start, end in _pieces(quote, size):
+        places = _places(normal, quote.normal[start:end], most)
+        for at in places:
+            place = (at - start) // BUCKET
+            count = votes[place][0] if place in votes else 0
+            votes[place] = (count + size, _Anchor(token, at))
+        if len(places) == 1 and place not in tried:
+            tried.add(place)
+            yield _Anchor(token, places[0], only=True)
+    best = sorted(votes.items(), key=_count_votes, reverse=True)[:MAX_CANDIDATES]
+    for place, (count, anchor) in best:
+        if place not in tried and count >= MIN_SHARE * len(quote.tokens):
+            yield anchor
 
 
 def _pieces(quote: Quote, size: int) -> Iterator[tuple[int, int, int]]:
@@ -197,9 +249,9 @@ def _pieces(quote: Quote, size: int) -> Iterator[tuple[int, int, int]]:
         yield first, piece[0].start, piece[-1].end
 
 
-def _places(normal: str, piece: str) -> list[int]:
+def _places(normal: str, piece: str, most: int) -> list[int]:
     """Return where a piece stands in the source, not as a part of longer words."""
-    places = islice(occurrences(normal, piece), MAX_ANCHORS)
+    places = islice(occurrences(normal, piece), most)
     return [at for at in places if is_whole(normal, at, at + len(piece))]
 
 
@@ -249,28 +301,23 @@ def _slip_test(source: Source, start: int, end: int) -> Callable[[str, Token], b
         if not could_be_slip(word, token.text):
             return False
         # A word that the source itself uses was hardly mistyped: it was put for another.
-        if len(word) > MAX_FRAGMENT and has_word(normal.text, word):
+        if len(word) > MAX_FRAGMENT and word in source.words and not is_function(token.text):
             return False
         original = source.text[slice(*normal.span(token.start, token.end))]
         plain = capitals or original == original.lower()
-        return plain or not _is_name(source, original, word)
+        return plain or not _is_short_name(source, original, word)
 
     return is_slip
 
 
-def _is_name(source: Source, original: str, word: str) -> bool:
+def _is_short_name(source: Source, original: str, word: str) -> bool:
     """Return whether a word that has capitals is a name of which `word` may be another one.
 
-    Abbreviations one letter apart are other things (LLC and LLP), and so are most names (Smith and
-    Smyth): but not a long one that the source often mentions.
+    Abbreviations one letter apart are other things (LLC and LLP), and so are short names.
     """
     name = original.lower()
-    if is_known(name) or _DERIVED.search(name) or has_word(source.text, name):
+    if is_known(name) or has_word(source.text, name):
         return False
     if original.isupper():
         return len(original) <= MAX_ABBREVIATION
-    if len(name) < MIN_NAME:
-        return True
-    if sorted(word) == sorted(name):  # two letters have changed places
-        return False
-    return name[0] not in word[:2] or not has_word(source.normal.text, name, MIN_MENTIONS)
+    return len(name) < MIN_NAME and sorted(word) != sorted(name)  # two letters changed places

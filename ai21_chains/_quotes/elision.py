@@ -24,11 +24,13 @@ _COORDINATION = re.compile(r"\b(?:or|nor|and|otherwise)\W*(?:\(\w+\)\W*)?\Z")
 _CONTINUED = re.compile(r"\W*(?:(?:or|nor|and|otherwise)\b|\(\w{1,4}\))")
 _BOUND = re.compile(
     r"(?:\b(?:than|at least|at most|up to|exceed(?:s|ing)?|over|under|above|below"
-    r"|m(?:ax|in)imum of)\W*|[%$€£¥<>]\s*)\Z"
+    r"|m(?:ax|in)imum of)[^\w.;:]*|[%$€£¥<>]\s*)\Z"
 )
 _NUMBER = re.compile(r"\W*(?:\d|(?:one|two|three|four|five|six|seven|eight|nine|ten)\b)")
-_NEAR = 4
+_NEAR = 3
 """Words between a denial and the ellipsis that tie it to what is left of its sentence."""
+_EXCEPTED = 4
+"""Words behind an exception that say of it too little to stand alone."""
 _ADVERBIAL = 6
 """Words of an insertion between commas."""
 
@@ -111,4 +113,4 @@ def _adverbial(text: str) -> str | None:
 def _late_exception(text: str) -> str | None:
     """Return the "without" or "unless" whose own words go on after the ellipsis."""
     found = list(_EXCEPTION.finditer(text))[-1:]
-    return next((f[0] for f in found if len(text[f.end() :].split()) < _NEAR), None)
+    return next((f[0] for f in found if len(text[f.end() :].split()) < _EXCEPTED), None)

@@ -1,8 +1,8 @@
-"""Find a quote in one text, character by character or in another spelling.
+"""Find a quote in texts, character by character or in another spelling.
 
-A stage of the search is a function from a source and a quote to findings: `Hit` for a place where
-the source says it, `Miss` for a place that comes near but says something else. The stages for
-quotes that differ in more than spelling are in `approximate`.
+A stage of the search is a function from sources and a quote to findings, each with the index of
+its source: `Hit` for a place where the source says it, `Miss` for a place that comes near but says
+something else. The stages for quotes that differ in more than spelling are in `approximate`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from itertools import islice
 from typing import Literal
 
@@ -37,6 +37,7 @@ PUNCTUATION = " .,;:!?\"')]"
 _ELLIPSIS = re.compile(r"[\[(<{]\s*(?:\.(?:\s?\.){2,}|omitted|snip)\s*[\])>}]|\.(?:\s?\.){2,}")
 _OUTER = " \t\r\n\v\f\"'“”„‟«»‘’‚‹›`"
 _CONTEXT, _SEAM = 16, 4
+_WORD = re.compile(r"[^\W\d_]+")
 # A cut between a word and a space.
 _PLAIN = re.compile("[a-zA-Z0-9] \x1f[!-~]|.?[a-zA-Z0-9]\x1f ", re.DOTALL)
 # Scripts that are written without spaces between words.
@@ -89,6 +90,11 @@ class Source:
     def normal(self) -> NormalText:
         """The normal form of the text."""
         return normalize(self.text)
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """The words of the normal form."""
+        return frozenset(_WORD.findall(self.normal.text))
 
     @cached_property
     def english(self) -> bool:
@@ -145,9 +151,22 @@ class Quote:
         return "too_short" if len(self.normal) < MIN_LENGTH else None
 
 
-Stage = Callable[[Source, Quote], Iterator[Hit | Miss]]
+Stage = Callable[[Sequence[Source], Quote], Iterator[tuple[int, Hit | Miss]]]
 
 
+def _in_each(find: Callable[[Source, Quote], Iterator[Hit | Miss]]) -> Stage:
+    """Make a stage of the search in one source."""
+
+    @wraps(find)
+    def stage(sources: Sequence[Source], quote: Quote) -> Iterator[tuple[int, Hit | Miss]]:
+        for index, source in enumerate(sources):
+            for finding in find(source, quote):
+                yield index, finding
+
+    return stage
+
+
+@_in_each
 def find_exact(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
     """Find the quote character by character."""
     for spelling in quote.spellings:
@@ -161,6 +180,7 @@ def find_exact(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
             return
 
 
+@_in_each
 def find_normalized(source: Source, quote: Quote) -> Iterator[Hit | Miss]:
     """Find the quote in normal form, then without its closing punctuation."""
     normal = source.normal
@@ -209,10 +229,9 @@ def is_whole(text: str, start: int, end: int) -> bool:
     return not text[max(0, start - 1) : start].isalpha() and not text[end : end + 1].isalpha()
 
 
-def has_word(text: str, word: str, times: int = 1) -> bool:
-    """Return whether `word` stands in the text as a whole word, so many times at least."""
-    places = (at for at in occurrences(text, word) if is_whole(text, at, at + len(word)))
-    return sum(1 for _ in islice(places, times)) == times
+def has_word(text: str, word: str) -> bool:
+    """Return whether `word` stands in the text as a whole word."""
+    return any(is_whole(text, at, at + len(word)) for at in occurrences(text, word))
 
 
 def occurrences(text: str, needle: str, start: int = 0) -> Iterator[int]:

@@ -265,11 +265,18 @@ def is_word(word: str) -> bool:
 
 def _is_stem(stem: str, ending: str) -> bool:
     """Return whether a known word has this stem: "run" and "make" in "running" and "making"."""
-    if len(stem) < _MIN_STEM:
+    if len(stem) < _MIN_STEM + (ending == "ly"):
         return False
     if ending in ("s", "ly"):
         return stem in _WORDS
     double = stem[:-1] if stem[-1] == stem[-2] and ending != "es" else ""
     changed = f"{stem[:-1]}y" if stem[-1] == "i" and ending[0] == "e" else ""
-    plain = "" if stem[-1] == ending[0] == "e" else stem
+    plain = stem if _takes(stem, ending) else ""
     return not _WORDS.isdisjoint((plain, f"{stem}e", double, changed))
+
+
+def _takes(stem: str, ending: str) -> bool:
+    """Return whether a word can have this ending as it is: "box" and "es", not "sail" and "es"."""
+    if ending == "es":
+        return stem.endswith(("s", "x", "z", "ch", "sh", "o"))
+    return not stem[-1] == ending[0] == "e"

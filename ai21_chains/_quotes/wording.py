@@ -78,6 +78,22 @@ _COMMON = _words(
     work word cost loss lost last list less lease least ease rate rates right rights form firm
     film file files filed filled"""
 )
+# Words that no noun, verb or adjective can stand for: "the parties hall pay" is a slip.
+_FUNCTION = _words(
+    """may must shall will should can could would might need dare ought
+    a an the this that these those each every all any some both either such other another many
+    much few several same own enough more most less least little half only
+    in on at to of by for from with into onto within upon until till since during before after
+    above below over under between among through across against toward towards about around
+    along behind beside besides beyond despite down inside near off out outside past per round
+    throughout up via versus like unlike
+    and or but if as so than then though although because whereas while when where whether
+    once also yet still too very just even ever
+    i me my mine we us our ours you your yours he him his she her hers it its they them their
+    theirs who whom whose which what why how here there hereof thereof herein therein hereby
+    thereby hereto thereto hereunder thereunder
+    is are was were be been being am do does did done has have had having"""
+)
 _PROTECTED = _NUMBERS | _UNITS | _NEGATIONS | _MEANINGFUL
 _KNOWN = _PROTECTED | _COMMON
 _ROMAN = re.compile(r"(?=.)(?:x{0,3})(?:ix|iv|v?i{0,3})")
@@ -92,12 +108,15 @@ _ENGLISH = re.compile(
 _MIN_ENGLISH = 0.12
 """Share of these words above which a passage looks English; most English text has over 0.3."""
 _MAX_FOREIGN = 0.05
-_MIN_LETTERS = 4
-_MIN_PROTECTED = 5
-"""Letters of a number or negation that is recognized when it is misspelt."""
+_MIN_LETTERS, _MIN_NEGATION = 4, 3
+"""Letters of a word, and of a negation, that is recognized when it is misspelt."""
 _ALIKE = frozenset(
     word
-    for words, least in ((_NUMBERS | _UNITS | _NEGATIONS, 5), (_MEANINGFUL, 6))
+    for words, least in (
+        (_NUMBERS | _UNITS, _MIN_LETTERS),
+        (_NEGATIONS, _MIN_NEGATION),
+        (_MEANINGFUL, 6),
+    )
     for word in words
     if len(word) >= least
 )
@@ -294,11 +313,16 @@ def could_be_slip(word: str, source: str) -> bool:
         word, source = word[:-2], source[:-2]
     if not _one_edit(word, source) or not word.replace("'", "").isalpha():
         return False
-    if is_known(word) or word.removesuffix("s") in _PROTECTED:
+    if word.removesuffix("s") in _PROTECTED or word in _FUNCTION:
         return False
-    return _can_be_misspelt(source) and not (
-        _is_inflection(word, source) or _is_ambiguous(word, source)
-    )
+    if not _can_be_misspelt(source) or _is_ambiguous(word, source):
+        return False
+    return is_function(source) or not (is_known(word) or _is_inflection(word, source))
+
+
+def is_function(word: str) -> bool:
+    """Return whether a word has a place in the sentence that no noun or verb can take."""
+    return word in _FUNCTION
 
 
 def is_known(word: str) -> bool:
@@ -310,9 +334,10 @@ def _can_be_misspelt(word: str) -> bool:
     """Return whether one letter less or another one leaves the word recognizable."""
     if not word[0].isalpha() or _ROMAN.fullmatch(word):
         return False
-    if _is_number(word) or _is_negation(word):
-        return len(word) >= _MIN_PROTECTED
-    return len(word) >= _MIN_LETTERS or (len(word) > 1 and word in _SHORT)
+    if _is_negation(word):
+        return len(word) >= _MIN_NEGATION
+    short = not _is_number(word) and (word in _SHORT or word in _FUNCTION)
+    return len(word) >= (2 if short else _MIN_LETTERS)
 
 
 def _is_ambiguous(word: str, source: str) -> bool:
@@ -329,9 +354,9 @@ def _is_inflection(word: str, source: str) -> bool:
     A last letter that is missing makes a word of few words: only plurals and past tenses.
     """
     if word[:-1] == source:
-        return word[-1] in "sdrny"
+        return word[-1] in "sdrny" and not source.endswith("s")
     if word == source[:-1]:
-        return source.endswith(("s", "ed")) and not source.endswith(("ss", "ies", "is"))
+        return source.endswith(("s", "ed")) and not source.endswith(("ss", "ies", "is", "ied"))
     verbs = word[-2:-1] == "e" and word[-1] in "sdrn" and source[-1] in "sdrn"
     return (verbs and word[:-1] == source[:-1]) or {word[-2:], source[-2:]} in _TWIN_ENDINGS
 
