@@ -26,6 +26,7 @@ from ai21_chains._quotes.search import (
 )
 from ai21_chains._quotes.wording import (
     MAX_ABBREVIATION,
+    Difference,
     Token,
     align,
     could_be_slip,
@@ -259,29 +260,25 @@ def _count_votes(item: tuple[int, tuple[int, _Anchor]]) -> int:
     return item[1][0]
 
 
+class _Passage(NamedTuple):
+    """What the source has in the quote's place: the normal span, and the differences."""
+
+    start: int
+    end: int
+    differences: list[Difference]
+
+
 def _compare(source: Source, quote: Quote, first: int, at: int) -> Hit | Miss | None:
     """Compare the quote with the source so that the quote's token `first` stands at `at`."""
-    normal = source.normal
-    slack = len(quote.normal) // 8 + 40
-    before, after = quote.tokens[:first], quote.tokens[first:]
-    left = tokenize(normal.text, max(0, at - quote.tokens[first].start - slack), at)
-    right = tokenize(normal.text, at, at + len(quote.normal) + slack)
-    backward = align(before[::-1], left[::-1])
-    forward = align(after, right)
-    if backward is None or forward is None:
+    passage = _aligned(source.normal.text, quote, first, at)
+    if passage is None:
         return None
-    begin = left[len(left) - backward[1]] if backward[1] else right[0]
-    last = right[forward[1] - 1] if forward[1] else left[-1]
-    start, end = normal.span(begin.start, last.end)
-    differences = [d.reversed() for d in reversed(backward[0])] + forward[0]
-    score = max(0.0, 1 - sum(d.size for d in differences) / len(quote.normal))
+    score = max(0.0, 1 - sum(d.size for d in passage.differences) / len(quote.normal))
     if score < MIN_NEAR:
         return None
-    altered = judge(
-        differences,
-        quote.has_english and source.english,
-        _slip_test(source, begin.start, last.end),
-    )
+    start, end = source.normal.span(passage.start, passage.end)
+    english = quote.has_english and source.english
+    altered = judge(passage.differences, english, _slip_test(source, start, end))
     if altered:
         return Miss(start, end, altered[0], altered[1], score)
     if score < MIN_SCORE:
@@ -291,10 +288,26 @@ def _compare(source: Source, quote: Quote, first: int, at: int) -> Hit | Miss | 
     return Hit(start, end, "fuzzy", score)
 
 
+def _aligned(normal: str, quote: Quote, first: int, at: int) -> _Passage | None:
+    """Align the quote's tokens after `first`, and backwards those before, with the source."""
+    slack = len(quote.normal) // 8 + 40
+    before, after = quote.tokens[:first], quote.tokens[first:]
+    left = tokenize(normal, max(0, at - quote.tokens[first].start - slack), at)
+    right = tokenize(normal, at, at + len(quote.normal) + slack)
+    backward = align(before[::-1], left[::-1])
+    forward = align(after, right)
+    if backward is None or forward is None:
+        return None
+    begin = left[len(left) - backward[1]] if backward[1] else right[0]
+    last = right[forward[1] - 1] if forward[1] else left[-1]
+    differences = [d.reversed() for d in reversed(backward[0])] + forward[0]
+    return _Passage(begin.start, last.end, differences)
+
+
 def _slip_test(source: Source, start: int, end: int) -> Callable[[str, Token], bool]:
-    """Return the test for typing slips in the normal span `[start, end)`."""
+    """Return the test for typing slips in the passage `[start, end)`."""
     normal = source.normal
-    passage = source.text[slice(*normal.span(start, end))]
+    passage = source.text[start:end]
     capitals = sum(map(str.isupper, passage)) > sum(map(str.islower, passage))
 
     def is_slip(word: str, token: Token) -> bool:
