@@ -12,7 +12,6 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
@@ -22,7 +21,6 @@ from ai21_chains._version import __version__
 from ai21_chains.client import (
     AI21Client,
     AsyncHTTPClient,
-    Host,
     HTTPClient,
     Timeout,
     default_address,
@@ -45,7 +43,8 @@ class AI21Component(BaseLanguageModel[Any]):
         default_factory=secret_from_env("AI21_API_KEY", default=None)
     )
     """API key: a string, or a callable without arguments, sync or async, that returns one and is
-    asked for each request. Default: the environment's `AI21_API_KEY`."""
+    asked for each request. A sync one may block: async calls ask it in a thread. Default: the
+    environment's `AI21_API_KEY`."""
 
     base_url: _options.BaseURL = Field(default_factory=default_address, validate_default=True)
     """Address of the API. Default: the environment's `AI21_API_HOST`, `AI21_API_BASE` or
@@ -70,7 +69,7 @@ class AI21Component(BaseLanguageModel[Any]):
     http_async_client: AsyncHTTPClient | None = Field(default=None, exclude=True, repr=False)
     """An `httpx.AsyncClient` to use for async calls. It is never closed here."""
 
-    host: Host | None = Field(default=None, exclude=True)
+    host: _options.Place | None = Field(default=None, exclude=True)
     """Where chat is served other than at `base_url`, with credentials of its own: one of
     `ai21_chains.hosts`. `api_key` and `base_url` are not used with it."""
 
@@ -110,20 +109,6 @@ class AI21Component(BaseLanguageModel[Any]):
         return host | (
             {"timeout": self.timeout.as_dict()} if isinstance(self.timeout, Timeout) else {}
         )
-
-    @field_validator("host", mode="before")
-    @classmethod
-    def _ai21_load_host(cls, host: object) -> object:
-        if not isinstance(host, dict):
-            return host
-        from ai21_chains.hosts import from_dict  # loads nothing until there is a host
-
-        return from_dict(host)
-
-    @field_validator("timeout", mode="before")
-    @classmethod
-    def _ai21_load_timeout(cls, timeout: object) -> object:
-        return Timeout(**timeout) if isinstance(timeout, dict) else timeout
 
     @classmethod
     def is_lc_serializable(cls) -> bool:

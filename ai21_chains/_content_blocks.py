@@ -31,7 +31,8 @@ def translate_chunk(chunk: AIMessageChunk) -> list[ContentBlock]:
     for block in blocks:
         if block["type"] in _INDICES:
             block.setdefault("index", _INDICES[block["type"]])
-    if chunk.chunk_position == "last":
+    # The last piece may be one of a call, without its id; in the sum of all each call has its own.
+    if chunk.chunk_position == "last" and all(piece["id"] for piece in chunk.tool_call_chunks):
         return cast(list[ContentBlock], [*blocks, *_calls(chunk)])
     for piece in chunk.tool_call_chunks:
         block = {"type": "tool_call_chunk", **piece}

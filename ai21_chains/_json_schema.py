@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Optional, Union, get_args
 
 from langchain_core.utils.json_schema import dereference_refs
@@ -78,15 +78,22 @@ def _kind(given: Any, name: str) -> Any:
         return Any
     if "const" in given or "enum" in given:
         return Literal[tuple(given.get("enum", [given.get("const")]))]
-    types = given.get("type")
-    several = [{**given, "type": one} for one in types] if isinstance(types, list) else None
-    several = several or given.get("anyOf") or given.get("oneOf")
-    if several:
+    if several := _alternatives(given):
         return Union[tuple(_kind(one, name) for one in several)]  # noqa: UP007 - likewise
     kind = _one_kind(given, name)
-    names = _LIMITS.get(given.get("type", ""), {})
-    limits: Any = {names[key]: value for key, value in given.items() if key in names}
+    limits = _limits(given)
     return Annotated[kind, Field(**limits)] if limits else kind
+
+
+def _alternatives(given: Mapping[str, Any]) -> Sequence[Any]:
+    if isinstance(given.get("type"), list):
+        return [{**given, "type": one} for one in given["type"]]
+    return given.get("anyOf") or given.get("oneOf") or ()
+
+
+def _limits(given: Mapping[str, Any]) -> dict[str, Any]:
+    names = _LIMITS.get(given.get("type", ""), {})
+    return {names[key]: value for key, value in given.items() if key in names}
 
 
 def _one_kind(given: Mapping[str, Any], name: str) -> Any:

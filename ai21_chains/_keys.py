@@ -35,18 +35,19 @@ def key_of(given: APIKey | None) -> str:
     return _checked(key)
 
 
-async def akey_of(given: APIKey | None, *, in_a_thread: bool = False) -> str:
+async def akey_of(given: APIKey | None) -> str:
     """Async form of `key_of`.
 
     Args:
         given: The key, or a callable without arguments, sync or async, that returns it.
-        in_a_thread: Whether the callable may block: it is called outside the event loop then.
     """
+    key: object = given
     with _blaming_the_callable():
-        if callable(given):
-            key: object = await asyncio.to_thread(given) if in_a_thread else given()
-        else:
-            key = given
+        if inspect.iscoroutinefunction(given):
+            key = await given()
+        elif callable(given):
+            # It may ask a server, which takes its time; a thread costs 0.1 ms.
+            key = await asyncio.to_thread(given)
         if inspect.isawaitable(key):
             key = await key
     return _checked(key)

@@ -18,10 +18,11 @@ from pydantic import AliasChoices, BeforeValidator, Field, SkipValidation
 
 from ai21_chains import _options
 from ai21_chains._maestro_tools import Language, Requirements, Tools
-from ai21_chains._messages import PROVIDER, to_wire, usage_metadata
+from ai21_chains._messages import PROVIDER, to_wire
 from ai21_chains._protocol import not_as_expected, quote
 from ai21_chains._request import json_schema
 from ai21_chains._wire import JSONObject
+from ai21_chains._wire_parts import usage_metadata
 from ai21_chains._work import Ask, Pace, Steps
 from ai21_chains.client import AI21Client, Timeout, path
 from ai21_chains.errors import (
@@ -62,9 +63,9 @@ _SCHEMA_TYPES = ("object", "array", "string", "integer", "number", "boolean")
 _MODEL_NAMES = AliasChoices("models", "model")
 
 Models: TypeAlias = Annotated[
-    list[_options.Model] | str | None,
+    Annotated[list[_options.Model], Field(min_length=1)] | str | None,
     BeforeValidator(_as_list),
-    Field(min_length=1, validation_alias=_MODEL_NAMES),
+    Field(validation_alias=_MODEL_NAMES),
 ]
 Budget = Literal["low", "medium", "high"]
 Include = Sequence[Literal["data_sources", "requirements_result"]]

@@ -6,13 +6,11 @@ Nothing here does input or output, and nothing that is passed in is changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from functools import singledispatch
 from typing import Any, cast
 from uuid import uuid4
 
-from langchain_core.documents import Document
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -31,8 +29,10 @@ from langchain_core.messages.tool import (
     tool_call_chunk,
 )
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
+from langchain_core.utils.json import parse_partial_json
 
 from ai21_chains import _wire
+from ai21_chains._wire_parts import ToolCallReader, as_text, identity, usage_metadata
 from ai21_chains.errors import ConfigurationError, UnsupportedContentError
 
 PROVIDER = "ai21"
@@ -107,7 +107,7 @@ def _(message: AIMessage) -> _wire.Message:
         {
             "id": call["id"] or f"call_{number}",
             "type": "function",
-            "function": {"name": call["name"] or "", "arguments": _as_text(call["args"])},
+            "function": {"name": call["name"] or "", "arguments": as_text(call["args"])},
         }
         for number, call in enumerate((*message.tool_calls, *message.invalid_tool_calls))
     ]
@@ -144,65 +144,6 @@ def _text_in(block: str | dict[str, Any]) -> str | None:
         return block
     text = block.get("text")
     return text if block.get("type", "text") == "text" and isinstance(text, str) else None
-
-
-def documents_to_wire(
-    documents: Iterable[Document | str | Mapping[str, Any]],
-) -> list[_wire.Document]:
-    """Convert grounding documents to AI21's form: text, metadata of strings, and perhaps an id.
-
-    Raises:
-        ConfigurationError: Something is not a document.
-    """
-    if isinstance(documents, str | Document | Mapping):
-        raise ConfigurationError("documents is a single document; a list is needed: [document]")
-    return [_document_to_wire(document, at) for at, document in enumerate(documents)]
-
-
-def _document_to_wire(document: object, at: int) -> _wire.Document:
-    if isinstance(document, str):
-        return {"content": document, "metadata": {}}
-    if isinstance(document, Document):
-        content: object = document.page_content
-        metadata: object = document.metadata
-        identity = document.id
-    elif isinstance(document, Mapping):
-        content = document.get("content", document.get("page_content"))
-        metadata = document.get("metadata") or {}
-        identity = document.get("id")
-    else:
-        kind = type(document).__name__
-        raise ConfigurationError(f"documents[{at}] is a {kind}, not a Document, a string or a dict")
-    if not isinstance(content, str):
-        raise ConfigurationError(f"documents[{at}] has no text under 'content'")
-    wire: _wire.Document = {"content": content, "metadata": _metadata_to_wire(metadata, at)}
-    if identity is not None:
-        wire["id"] = str(identity)
-    return wire
-
-
-def _metadata_to_wire(metadata: object, at: int) -> dict[str, str]:
-    # AI21's guides show a list of {"key", "value"} pairs, its schema an object of strings; the
-    # server reads the schema's form.
-    if isinstance(metadata, list) and all(map(_is_pair, metadata)):
-        metadata = {pair["key"]: pair.get("value") for pair in metadata}
-    if not isinstance(metadata, Mapping):
-        raise ConfigurationError(f"documents[{at}] has metadata that is not a dict")
-    return {str(key): _as_text(value) for key, value in metadata.items() if value is not None}
-
-
-def _is_pair(value: object) -> bool:
-    return isinstance(value, Mapping) and isinstance(value.get("key"), str)
-
-
-def _as_text(value: object) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
-    # What has no JSON form even so: a circle, or keys that are not strings.
-    with suppress(TypeError, ValueError, RecursionError):
-        if isinstance(value, dict | list | tuple | bool | int | float):
-            return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
 
 
 # --- AI21 to LangChain -----------------------------------------------------------------------
@@ -259,14 +200,13 @@ class ChunkReader:
         self._id: str | None = None
         self._finish_reason: str | None = None
         self.usage: UsageMetadata | None = None
-        self._positions: dict[int, int] = {}
-        self._call_ids: list[str] = []
-        self._named: set[int] = set()
+        self._calls = ToolCallReader()
+        self._arguments: dict[int, str] = {}
 
     def read(self, event: _wire.Completion) -> ChatGenerationChunk | None:
         """Return the chunk for one event, or None if the event adds nothing to the message."""
         if self._id is None:
-            self._id = _identity(event)
+            self._id = identity(event)
         if usage := event.get("usage"):
             self.usage = usage_metadata(usage) or self.usage
         for choice in event["choices"]:
@@ -278,7 +218,7 @@ class ChunkReader:
             if extras := _extras(delta):
                 more["additional_kwargs"] = extras
             if calls:
-                more["tool_call_chunks"] = [self.piece(call) for call in calls]
+                more["tool_call_chunks"] = [self._piece(call) for call in calls]
             if content or more:
                 return ChatGenerationChunk(
                     message=AIMessageChunk(
@@ -297,59 +237,47 @@ class ChunkReader:
                 content="",
                 response_metadata=metadata,
                 usage_metadata=self.usage,
+                tool_call_chunks=list(self._spoilers()),
                 chunk_position="last",
             )
         )
 
-    def piece(self, delta: _wire.ToolCallDelta) -> ToolCallChunk:
-        """Return a piece of a tool call; its id and its name are in one piece of each call."""
-        given = delta.get("index") or 0
-        call_id = _identity(delta)
-        function = delta.get("function") or {}
-        name = function.get("name")
-        position = self._positions.get(given, len(self._call_ids))
-        is_new = position == len(self._call_ids)
-        # Some servers number every call 0: another id and a name are another call all the same. An
-        # id alone is none; some servers make one up for each delta.
-        if not is_new and call_id and name and call_id != self._call_ids[position]:
-            position, is_new = len(self._call_ids), True
-        if is_new:
-            self._positions[given] = position
-            self._call_ids.append(call_id or f"call_{uuid4().hex}")
-        if position in self._named:
-            name = None
-        if name:
-            self._named.add(position)
-        return tool_call_chunk(
-            name=name or None,
-            args=_as_text(function.get("arguments")),
-            id=self._call_ids[position] if is_new else None,
-            index=position,
-        )
+    def _piece(self, delta: _wire.ToolCallDelta) -> ToolCallChunk:
+        piece = self._calls.read(delta)
+        place = piece["index"] or 0
+        self._arguments[place] = self._arguments.get(place, "") + (piece["args"] or "")
+        return piece
+
+    def _spoilers(self) -> Iterator[ToolCallChunk]:
+        """Yield a piece for each call that was cut off, which makes an invalid one of it.
+
+        LangChain completes what is left of its arguments, and an agent would act on half a path.
+        """
+        for place, arguments in self._arguments.items() if self._finish_reason == "length" else ():
+            if not _is_json(arguments):
+                yield tool_call_chunk(args=_spoiler(arguments), index=place)
 
 
-def usage_metadata(usage: object) -> UsageMetadata | None:
-    """Convert AI21's token counts, or return None if they are missing or are no counts."""
-    if not isinstance(usage, dict):
-        return None
-    names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    given, made, total = (_count(usage.get(name)) for name in names)
-    if given is None and made is None:
-        return None
-    both = (given or 0) + (made or 0)
-    return UsageMetadata(
-        input_tokens=given or 0, output_tokens=made or 0, total_tokens=total or both
-    )
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
-def _count(value: object) -> int | None:
-    return value if type(value) is int and value >= 0 else None
+def _spoiler(arguments: str) -> str:
+    """Return a bracket that closes what is not open, outside of any string."""
+    ends = [quotes + bracket for quotes in ("", '"', '""') for bracket in "]}"]
+    return next((end for end in ends if not _is_completed(arguments + end)), "]")
 
 
-def _identity(part: Mapping[str, Any]) -> str | None:
-    # Some servers number what others name.
-    identity = part.get("id")
-    return None if identity in (None, "") else str(identity)
+def _is_completed(arguments: str) -> bool:
+    """Whether LangChain makes valid arguments of these."""
+    try:
+        return isinstance(parse_partial_json(arguments), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _metadata(
@@ -358,8 +286,8 @@ def _metadata(
     metadata: dict[str, Any] = {"model_provider": PROVIDER, "model_name": model}
     if finish_reason:
         metadata["finish_reason"] = finish_reason
-    if identity := _identity(completion):
-        metadata["id"] = identity
+    if answer_id := identity(completion):
+        metadata["id"] = answer_id
     return metadata
 
 
@@ -375,9 +303,9 @@ def _read_calls(
     for call in calls:
         function = call.get("function") or {}
         name = function.get("name") or ""
-        call_id = _identity(call) or f"call_{uuid4().hex}"
+        call_id = identity(call) or f"call_{uuid4().hex}"
         # The API's schema says that it is a string of JSON; some servers send the object itself.
-        text = _as_text(function.get("arguments"))
+        text = as_text(function.get("arguments"))
         try:
             # strict=False: models write raw line breaks into strings.
             arguments = json.loads(text, strict=False) if text.strip() else {}

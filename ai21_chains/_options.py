@@ -7,7 +7,7 @@ here, by name, before anything is sent.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from functools import cache
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -79,6 +79,11 @@ def _refuse_bool(number: object) -> object:
     return number
 
 
+def _as_list(given: object) -> object:
+    # What can be read only once would be there for the first call alone.
+    return list(given) if isinstance(given, Iterator) else given
+
+
 def _as_secret(given: object) -> object:
     if isinstance(given, Mapping):
         return {name: _as_secret(value) for name, value in given.items()}
@@ -91,6 +96,29 @@ def _as_text(given: object) -> object:
     return given.get_secret_value() if isinstance(given, SecretStr) else given
 
 
+def _as_timeout(given: object) -> object:
+    if not isinstance(given, Mapping):
+        return given
+    try:
+        return Timeout(**given)  # from the dict of its parts, as it is dumped
+    except TypeError:
+        raise ValueError("Input should be seconds, or an httpx.Timeout") from None
+
+
+def _as_host(given: object) -> object:
+    if given is None or isinstance(given, Host):
+        return given
+    from ai21_chains import hosts  # loads nothing until there is a host
+
+    if isinstance(given, Mapping):
+        return hosts.from_dict(given)
+    name = getattr(given, "__name__", str(given))
+    meant = next((one for one in hosts.__all__ if one.lower() == name.lower()), "Bedrock")
+    raise ValueError(
+        f"Input should be a host: `from ai21_chains.hosts import {meant}`, host={meant}(…)"
+    )
+
+
 Model: TypeAlias = Annotated[str, AfterValidator(_check_model)]
 BaseURL: TypeAlias = Annotated[str, AfterValidator(_check_base_url)]
 _Number = BeforeValidator(_refuse_bool)
@@ -100,13 +128,19 @@ MaxTokens: TypeAlias = Annotated[int, Field(ge=0), _Number]
 Choices: TypeAlias = Annotated[int, Field(ge=1, le=16), _Number]
 Stop: TypeAlias = Annotated[str | list[str], AfterValidator(_check_stop)]
 # Not checked by pydantic: a dict would be tried as a Document, whose constructor raises TypeError.
-# `_messages.documents_to_wire` says what is wrong.
-Documents: TypeAlias = Annotated[Sequence[Document | str | dict[str, Any]], SkipValidation]
+# `_request.documents_to_wire` says what is wrong.
+Documents: TypeAlias = Annotated[
+    Sequence[Document | str | dict[str, Any]], SkipValidation, BeforeValidator(_as_list)
+]
 Retries: TypeAlias = Annotated[int, Field(ge=0), _Number]
-Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False), _Number] | Timeout
+Seconds: TypeAlias = Annotated[
+    Annotated[float, Field(gt=0, allow_inf_nan=False), _Number] | Timeout,
+    BeforeValidator(_as_timeout),
+]
 Key: TypeAlias = Annotated[APIKey, BeforeValidator(_as_secret)]
 Headers: TypeAlias = Annotated[Mapping[str, str], BeforeValidator(_as_text)]
 Proxy: TypeAlias = Annotated[str, BeforeValidator(_as_text)]
+Place: TypeAlias = Annotated[Host, BeforeValidator(_as_host)]
 
 
 class TransportOptions(TypedDict, total=False):
@@ -125,7 +159,7 @@ class TransportOptions(TypedDict, total=False):
     proxy: Proxy | None
     http_client: HTTPClient | None
     http_async_client: AsyncHTTPClient | None
-    host: Host | None
+    host: Place | None
     """Where chat is served other than at `base_url`."""
 
 

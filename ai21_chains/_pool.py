@@ -298,7 +298,7 @@ async def async_client(url: str, proxy: str | None) -> httpx.AsyncClient:
 def _connect(key: _Key) -> Callable[[], httpx.AsyncBaseTransport]:
     options = _options(key)
     if direct_connection is not None and options["proxy"] is None:
-        return partial(direct_connection, options["verify"] or None)
+        return partial(direct_connection, options["verify"] if key[0] else None)
     return partial(httpx.AsyncHTTPTransport, **options)
 
 
@@ -345,16 +345,17 @@ def _options(key: _Key) -> dict[str, Any]:
             "'http://proxy.example:3128'"
         ) from None
     return {
-        "verify": _tls_context() if encrypted else False,
+        "verify": _tls_context(encrypted),
         "proxy": via,
         "limits": ONE_CONNECTION,
     }
 
 
 @cache
-def _tls_context() -> ssl.SSLContext:
-    # Reading the certificates takes some 80 ms: once a process, not once a connection.
-    return httpx.create_ssl_context()
+def _tls_context(encrypted: bool) -> ssl.SSLContext:
+    # Reading the certificates takes some 80 ms, and a context without any, which httpx makes for
+    # plain HTTP too, one or two: once a process, not once a connection.
+    return httpx.create_ssl_context(verify=encrypted)
 
 
 def _refuse_cookies(shared: httpx.Client | httpx.AsyncClient) -> None:

@@ -10,16 +10,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.messages import BaseMessage
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.documents import Document
 
-from ai21_chains._messages import documents_to_wire, to_wire
+from ai21_chains import _wire
 from ai21_chains._options import CallOptions
 from ai21_chains._protocol import quote
 from ai21_chains._wire import ChatRequest, JSONObject, Message
+from ai21_chains._wire_parts import as_text
 from ai21_chains.errors import ConfigurationError
+
+# LangChain's messages are loaded where there are some: they take 8 MB, and the gateway has none.
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
 
 _PLAIN = ("n", "max_tokens", "temperature", "top_p", "seed", "user", "stop")
 """Options that go into the body as they are."""
@@ -31,6 +35,8 @@ def build(messages: Sequence[BaseMessage], options: CallOptions) -> ChatRequest:
     Raises:
         ConfigurationError: The messages or options cannot be sent to AI21.
     """
+    from ai21_chains._messages import to_wire
+
     return compose(to_wire(messages), options, format_tools(options.get("tools") or ()))
 
 
@@ -82,6 +88,8 @@ def format_tools(tools: Iterable[Any], strict: bool | None = None) -> list[JSONO
     Raises:
         ConfigurationError: Something is no tool.
     """
+    from langchain_core.utils.function_calling import convert_to_openai_tool
+
     formatted = []
     for tool in tools:
         try:
@@ -120,6 +128,58 @@ def format_tool_choice(choice: object, tools: Sequence[JSONObject]) -> str | JSO
     if choice not in names:
         raise ConfigurationError(f"tool_choice is {choice!r}; the tools are {', '.join(names)}")
     return {"type": "function", "function": {"name": choice}}
+
+
+def documents_to_wire(
+    documents: Iterable[Document | str | Mapping[str, Any]],
+) -> list[_wire.Document]:
+    """Convert grounding documents to AI21's form: text, metadata of strings, and perhaps an id.
+
+    Raises:
+        ConfigurationError: Something is not a document.
+    """
+    if isinstance(documents, str | Document | Mapping):
+        raise ConfigurationError("documents is a single document; a list is needed: [document]")
+    if not isinstance(documents, Iterable):
+        kind = type(documents).__name__
+        raise ConfigurationError(f"documents should be a list of documents, not a {kind}")
+    return [_document_to_wire(document, at) for at, document in enumerate(documents)]
+
+
+def _document_to_wire(document: object, at: int) -> _wire.Document:
+    if isinstance(document, str):
+        return {"content": document, "metadata": {}}
+    if isinstance(document, Document):
+        content: object = document.page_content
+        metadata: object = document.metadata
+        identity = document.id
+    elif isinstance(document, Mapping):
+        content = document.get("content", document.get("page_content"))
+        metadata = document.get("metadata") or {}
+        identity = document.get("id")
+    else:
+        kind = type(document).__name__
+        raise ConfigurationError(f"documents[{at}] is a {kind}, not a Document, a string or a dict")
+    if not isinstance(content, str):
+        raise ConfigurationError(f"documents[{at}] has no text under 'content'")
+    wire: _wire.Document = {"content": content, "metadata": _metadata_to_wire(metadata, at)}
+    if identity is not None:
+        wire["id"] = str(identity)
+    return wire
+
+
+def _metadata_to_wire(metadata: object, at: int) -> dict[str, str]:
+    # AI21's guides show a list of {"key", "value"} pairs, its schema an object of strings; the
+    # server reads the schema's form.
+    if isinstance(metadata, list) and all(map(_is_pair, metadata)):
+        metadata = {pair["key"]: pair.get("value") for pair in metadata}
+    if not isinstance(metadata, Mapping):
+        raise ConfigurationError(f"documents[{at}] has metadata that is not a dict")
+    return {str(key): as_text(value) for key, value in metadata.items() if value is not None}
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("key"), str)
 
 
 def _put_tools(
@@ -185,6 +245,8 @@ def json_schema(wanted: Any, argument: str) -> JSONObject:
         elif isinstance(wanted, Mapping) and wanted.get("type") == "object":
             schema = dict(wanted)
         else:
+            from langchain_core.utils.function_calling import convert_to_json_schema
+
             schema = convert_to_json_schema(wanted)
         json.dumps(schema)
     except Exception as error:  # a class is the caller's code, and LangChain runs parts of it

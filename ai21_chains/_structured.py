@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
-from operator import itemgetter
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, BaseMessageChunk
 from langchain_core.output_parsers import BaseTransformOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableGenerator, RunnableMap
+from langchain_core.runnables.utils import AddableDict
 from langchain_core.utils.json import parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
@@ -45,14 +45,33 @@ class StructuredOutputParser(BaseTransformOutputParser[Any]):
         return "ai21_structured_output"
 
     def beside(self, model: Runnable[Any, Any]) -> Runnable[Any, dict[str, Any]]:
-        """Return a runnable that gives `{"raw", "parsed", "parsing_error"}` and does not raise."""
-        parsed = RunnablePassthrough.assign(
-            parsed=itemgetter("raw") | self, parsing_error=lambda _: None
-        )
-        failed = RunnablePassthrough.assign(parsed=lambda _: None)
-        return RunnableMap(raw=model) | parsed.with_fallbacks(
-            [failed], exception_key="parsing_error"
-        )
+        """Return a runnable that gives `{"raw", "parsed", "parsing_error"}` and does not raise.
+
+        In a stream the pieces of `raw` come first, and the other two together at its end: LangChain
+        adds up what is given more than once.
+        """
+        parsing = RunnableGenerator(self._beside, self._abeside, name=self.get_name())
+        return RunnableMap(raw=model) | parsing
+
+    def _beside(self, parts: Iterator[dict[str, Any]]) -> Iterator[AddableDict]:
+        whole = None
+        for part in parts:
+            whole = _joined(whole, part["raw"])
+            yield AddableDict(part)
+        yield self._outcome(whole)
+
+    async def _abeside(self, parts: AsyncIterator[dict[str, Any]]) -> AsyncIterator[AddableDict]:
+        whole = None
+        async for part in parts:
+            whole = _joined(whole, part["raw"])
+            yield AddableDict(part)
+        yield self._outcome(whole)
+
+    def _outcome(self, whole: Any) -> AddableDict:
+        try:
+            return AddableDict(parsed=self.parse_result([_generation(whole)]), parsing_error=None)
+        except StructuredOutputError as error:
+            return AddableDict(parsed=None, parsing_error=error)
 
     def parse(self, text: str) -> Any:
         """Parse a text; see `parse_result`."""
@@ -108,7 +127,7 @@ class StructuredOutputParser(BaseTransformOutputParser[Any]):
         validate = getattr(schema, "model_validate", None) or schema.parse_obj
         try:
             return validate(value)
-        except ValueError as error:  # the common base of pydantic's two kinds of ValidationError
+        except Exception as error:  # validators are the caller's code and may raise anything
             problem = f"does not fit {schema.__name__}: {_first_problem(error)}"
             raise self._problem(problem, message) from error
 
@@ -144,26 +163,26 @@ class StructuredOutputParser(BaseTransformOutputParser[Any]):
                 yield value
 
 
-def _first_problem(error: ValueError) -> str:
-    problems: list[Any] = getattr(error, "errors", list)()
+def _first_problem(error: Exception) -> str:
+    errors = getattr(error, "errors", None)
+    problems: list[Any] = errors() if callable(errors) else []
     if not problems:
-        return quote(str(error))
+        return quote(str(error)) or type(error).__name__
     place = ".".join(map(str, problems[0]["loc"]))
     return quote(f"{place}: {problems[0]['msg']}" if place else problems[0]["msg"])
 
 
-_FENCE = re.compile(r"```(?:json)?", re.IGNORECASE)
+_ALONE = re.compile(r"\s*(?:```\w*\s*)?(?=[{[])")
+_AMID_PROSE = re.compile(r'(?=\{\s*(?:["}]|\Z)|\[\s*(?:[\[{"\]]|\Z))')
+"""Where JSON begins in prose, which has brackets of its own: [1], [see below], {placeholders}."""
 
 
 def read_json(text: str, *, partial: bool = False) -> Any:
     """Read the first JSON value of a text, whatever prose or code fence is around it."""
-    fence = _FENCE.search(text)
-    if fence and not text.lstrip().startswith(("{", "[")):
-        text = text[fence.end() :]
-    start = re.search(r"[{[]", text)
+    start = _ALONE.match(text) or _AMID_PROSE.search(text) or re.search(r"(?=[{[])", text)
     if start is None:
         raise ValueError("there is no JSON")
-    text = text[start.start() :]
+    text = text[start.end() :]
     try:
         return json.JSONDecoder(strict=False).raw_decode(text)[0]
     except ValueError:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from . import chat
 from .brains import EmulatorError
 from .exchange import Request, Response
+from .memory import forget
 from .routes import FORBIDDEN, Routes, json_answer, refusal
 from .validation import Object, error, string
 
@@ -86,12 +88,16 @@ class Batches:
     Attributes:
         ends_as: What becomes of a batch that is not cancelled. Only "COMPLETED" has done all rows;
             "FAILED" has done none, and any other end, such as "EXPIRED", those of the looks before.
+        most: How many are kept; see `memory.forget`.
+        times: Unix times for those to come.
     """
 
     def __init__(self) -> None:
         self.lock = RLock()
         self.batches: dict[str, Batch] = {}
         self.ends_as = "COMPLETED"
+        self.most = 100
+        self.times = count(CREATED)
 
     def look(self, emulator: Emulator, batch: Batch) -> None:
         """Do a part of the rows: the last one is done at the last look."""
@@ -147,8 +153,9 @@ def create_batch(emulator: Emulator, request: Request) -> Response:
         return refusal(422, str(problem))
     kept = emulator.state(Batches)
     with kept.lock:
-        made = CREATED + len(kept.batches)
-        batch = Batch(str(emulator.new_id()), rows, made, emulator.pending_looks, _metadata(fields))
+        made, looks = next(kept.times), emulator.pending_looks
+        batch = Batch(str(emulator.new_id()), rows, made, looks, _metadata(fields))
+        forget(kept.batches, kept.most - 1, lambda one: not one.is_open)
         kept.batches[batch.id] = batch
         return json_answer(batch.shown())
 

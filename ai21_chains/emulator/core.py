@@ -74,7 +74,8 @@ class Emulator:
         pending_looks: How often work that takes time, such as a Maestro run, is seen in progress
             before it is seen to have ended.
         keep_requests: How many requests to keep in `requests`, the latest ones; None for all. A
-            server that runs for long keeps none.
+            server that runs for long keeps none. Of Maestro's runs the last 10,000 are kept, of
+            batches the last 100, of files 1 GB.
 
     Attributes:
         requests: The requests seen so far, oldest first.

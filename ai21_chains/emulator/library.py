@@ -12,7 +12,7 @@ import io
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 KINDS = ("text/plain", "text/html", "application/pdf", DOCX, "text/markdown")
 LARGEST = 5_000_000
+LARGEST_LIBRARY = 1_000_000_000
 MOST_LABELS = 20
 MOST_SEGMENTS = 15
 SEGMENT = 800
@@ -110,11 +111,16 @@ class File:
 
 
 class Library:
-    """The files of one emulator."""
+    """The files of one emulator.
+
+    Attributes:
+        largest: How many bytes all of them may have; AI21's own limit.
+    """
 
     def __init__(self) -> None:
         self.lock = Lock()
         self.files: dict[str, File] = {}
+        self.largest = LARGEST_LIBRARY
 
 
 def create_file(emulator: Emulator, request: Request) -> Response:
@@ -129,7 +135,7 @@ def create_file(emulator: Emulator, request: Request) -> Response:
     library = emulator.state(Library)
     labels = list(dict.fromkeys(fields.get("labels", ())))
     with library.lock:
-        if problem := _problem(upload, labels, library.files.values()):
+        if problem := _problem(upload, labels, library):
             return refusal(422, problem)
         found = File(
             str(emulator.new_id()),
@@ -146,7 +152,7 @@ def create_file(emulator: Emulator, request: Request) -> Response:
     return json_answer({"id": found.id, "fileId": found.id})
 
 
-def _problem(upload: Upload, labels: list[str], files: Iterable[File]) -> str | None:
+def _problem(upload: Upload, labels: list[str], library: Library) -> str | None:
     if upload.kind not in KINDS:
         supported = ", ".join(KINDS)
         return f"Invalid file type: {upload.kind}. Supported file types are: {supported}"
@@ -154,11 +160,12 @@ def _problem(upload: Upload, labels: list[str], files: Iterable[File]) -> str | 
         return "The file is empty"
     if len(upload.content) > LARGEST:
         return f"The file has {len(upload.content)} bytes, the limit is {LARGEST}"
-    known = set(labels)
-    for file in files:
-        if file.upload.name == upload.name:
-            return f"There is a file named {upload.name} already"
-        known.update(file.labels)
+    files = library.files.values()
+    if any(file.upload.name == upload.name for file in files):
+        return f"There is a file named {upload.name} already"
+    if sum(len(file.upload.content) for file in files) + len(upload.content) > library.largest:
+        return f"The library would have more than {library.largest} bytes; delete files"
+    known = set(labels).union(*(file.labels for file in files))
     return f"There are more than {MOST_LABELS} labels" if len(known) > MOST_LABELS else None
 
 

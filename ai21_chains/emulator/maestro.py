@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from .chat import MODELS, UNSUPPORTED_MODEL
 from .exchange import Request, Response
 from .forms import quoted
 from .library import search
+from .memory import forget
 from .routes import FORBIDDEN, Routes, json_answer, refusal
 from .validation import (
     ByKind,
@@ -143,29 +144,53 @@ AGENT_RUN = Object(
 )
 
 
+@dataclass
+class Run:
+    """A run.
+
+    Attributes:
+        end: The run as it is shown when it has ended.
+        looks: How often it is still to be seen in progress.
+    """
+
+    end: Mapping[str, Any]
+    looks: int
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has been seen in progress often enough."""
+        return not self.looks
+
+
 class Runs:
-    """The runs of one emulator, and how often each is still to be seen in progress."""
+    """The runs of one emulator.
+
+    Attributes:
+        most: How many are kept; see `memory.forget`.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._ended: dict[str, Mapping[str, Any]] = {}
-        self._looks: dict[str, int] = {}
+        self._runs: dict[str, Run] = {}
+        self.most = 10_000
 
     def start(self, run: Mapping[str, Any], looks: int) -> Mapping[str, Any]:
         """Keep a run, and return it as it is shown at first: in progress."""
         with self._lock:
-            self._ended[run["id"]] = run
-            self._looks[run["id"]] = looks
+            forget(self._runs, self.most - 1, lambda one: one.has_ended)
+            self._runs[run["id"]] = Run(run, looks)
         return _in_progress(run)
 
     def look(self, run_id: str) -> Mapping[str, Any] | None:
         """Return a run as it is now, or None if there is none."""
         with self._lock:
-            run = self._ended.get(run_id)
-            if run is None or not self._looks[run_id]:
-                return run
-            self._looks[run_id] -= 1
-            return _in_progress(run)
+            run = self._runs.get(run_id)
+            if run is None:
+                return None
+            if run.has_ended:
+                return run.end
+            run.looks -= 1
+            return _in_progress(run.end)
 
 
 def _in_progress(run: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -49,12 +49,9 @@ def from_dict(settings: Mapping[str, Any]) -> Host:
     """
     kind = settings.get("type")
     if kind not in _HOMES:
-        raise ConfigurationError(f"host: type is {kind!r}; the hosts are {', '.join(_HOMES)}")
+        raise ConfigurationError(f"type is {kind!r}; the hosts are {', '.join(_HOMES)}")
     arguments = {name: value for name, value in settings.items() if name != "type"}
-    try:
-        made: Host = __getattr__(kind)(**arguments)
-    except TypeError as error:
-        raise ConfigurationError(f"host: {error}") from None
+    made: Host = __getattr__(kind)(**arguments)
     return made
 
 

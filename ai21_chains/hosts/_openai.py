@@ -39,7 +39,7 @@ class KeyHost(Host):
 
     async def acredentials(self) -> str:
         """Async form of `credentials`."""
-        return self._present(await akey_of(self._given(), in_a_thread=True))
+        return self._present(await akey_of(self._given()))
 
     def _given(self) -> APIKey | None:
         return self.api_key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 from pydantic import SecretStr
@@ -16,11 +16,11 @@ from ai21_chains.errors import (
     ConfigurationError,
     NotFoundError,
 )
-from ai21_chains.hosts._checks import keep_address
+from ai21_chains.hosts._checks import keep_address, settings
 from ai21_chains.hosts._openai import KeyHost, chat_url
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Azure(KeyHost):
     """A serverless deployment, which speaks AI21's protocol at `{endpoint}/v1/chat/completions`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache, cached_property
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote
@@ -26,7 +26,7 @@ from ai21_chains.errors import (
     RateLimitError,
     RequestTimeoutError,
 )
-from ai21_chains.hosts._checks import keep_address
+from ai21_chains.hosts._checks import keep_address, settings
 from ai21_chains.hosts._event_stream import EventStreamDecoder, short_name
 
 _SERVICE = "bedrock"
@@ -60,7 +60,7 @@ class _Signer(NamedTuple):
     keys: Any
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Bedrock(Host):
     """Amazon Bedrock's InvokeModel; needs `pip install "ai21-chains[aws]"`.
 

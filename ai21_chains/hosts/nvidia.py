@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ai21_chains._wire import ChatRequest, JSONObject
 from ai21_chains.errors import APIStatusError, AuthenticationError, NotFoundError
-from ai21_chains.hosts._checks import keep_address
+from ai21_chains.hosts._checks import keep_address, settings
 from ai21_chains.hosts._openai import KeyHost, chat_url, counted, without_documents
 
 CATALOGUE = "https://integrate.api.nvidia.com/v1"
 """NVIDIA's hosted API."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Nvidia(KeyHost):
     """NVIDIA NIM; models such as `ai21labs/jamba-1.5-large-instruct`.
 

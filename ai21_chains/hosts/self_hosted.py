@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ai21_chains._wire import ChatRequest, Document, JSONObject
 from ai21_chains.errors import APIStatusError, AuthenticationError, NotFoundError
-from ai21_chains.hosts._checks import keep_address
+from ai21_chains.hosts._checks import keep_address, settings
 from ai21_chains.hosts._openai import KeyHost, chat_url, counted
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class SelfHosted(KeyHost):
     """A vLLM server (`vllm serve ai21labs/AI21-Jamba-Mini-1.7 --tool-call-parser jamba …`).
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ai21_chains._wire import ChatRequest, JSONObject
@@ -14,13 +13,13 @@ from ai21_chains.errors import (
     NotFoundError,
     PermissionDeniedError,
 )
-from ai21_chains.hosts._checks import check
+from ai21_chains.hosts._checks import check, settings
 from ai21_chains.hosts._openai import KeyHost, chat_url, without_documents
 
 _KINDS = ("PROGRAMMATIC_ACCESS_TOKEN", "KEYPAIR_JWT", "OAUTH")
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Snowflake(KeyHost):
     """Snowflake Cortex's chat endpoint; models `jamba-instruct`, `jamba-1.5-mini` and `…-large`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from threading import Lock
 from typing import Any, ClassVar, NamedTuple
@@ -21,7 +21,7 @@ from ai21_chains.errors import (
     NotFoundError,
     PermissionDeniedError,
 )
-from ai21_chains.hosts._checks import check, keep_address
+from ai21_chains.hosts._checks import check, keep_address, settings
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
@@ -33,7 +33,7 @@ class _Asking(NamedTuple):
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Vertex(Host):
     """Vertex AI's raw predictions; needs `pip install "ai21-chains[vertex]"`.
 
