@@ -32,6 +32,7 @@ PEERS = {
     FORWARDER: ["starlette", "uvicorn[standard]", "aiohttp"],
     LITELLM: ["litellm[proxy]"],
 }
+OUR_OWN = ["--editable", f"{HERE.parent}[serve]"]
 KEY = "sk-" + "benchmark" * 4
 CHAT = "/v1/chat/completions"
 LONGEST_START = 120.0
@@ -331,7 +332,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         environment = child_environment(options.cache / "pycache")
-        pythons = {name: peer_python(name, options.cache, PEERS) for name in options.peers}
+        pythons = _pythons(options.peers, options.cache)
         upstream = stack.enter_context(_upstream(environment))
         servers = _servers(pythons, f"http://127.0.0.1:{upstream}", environment, folder)
         clients = Clients(environment)
@@ -354,6 +355,12 @@ def main() -> None:
     if options.json:
         rows = [{"row": row, "unit": unit, **found} for (row, unit), found in figures.items()]
         options.json.write_text(json.dumps(rows, indent=1))
+
+
+def _pythons(peers: list[str], cache: Path) -> dict[str, str]:
+    """Return the interpreters of the contestants, each with what it needs and nothing else."""
+    needed = {**PEERS, OURS: OUR_OWN}
+    return {name: peer_python(name, cache, needed) for name in [*peers, OURS] if peers}
 
 
 def _options() -> argparse.Namespace:

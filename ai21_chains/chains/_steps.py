@@ -3,11 +3,13 @@
 A chain is a generator that yields *steps* and is sent their results: `Retrieve` gets documents,
 `Ask` the model's message, `Call` what a runnable returns. What it yields besides, `AddableDict`s,
 are the pieces of its result. So a chain is written once; the drivers run it with blocking calls or
-with `await`, streamed or not.
+with `await`, streamed or not. With `await`, steps about much text are decided in a thread: to pack
+megabytes, and to look quotes up in them, takes seconds for which all else would stand still.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -15,6 +17,7 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
+    Mapping,
     Sequence,
 )
 from contextlib import aclosing
@@ -99,6 +102,9 @@ StepsTo: TypeAlias = Generator[Retrieve | Ask | AskAll | Call | AddableDict, Any
 
 Steps: TypeAlias = StepsTo[None]
 
+_MUCH = 100_000
+"""Characters from which on steps are decided in a thread: what is less takes some 10 ms."""
+
 
 class Chain(Runnable[Any, Output]):
     """A runnable made of steps.
@@ -148,7 +154,7 @@ class Chain(Runnable[Any, Output]):
         """Run the chain and return its result."""
 
         async def run(value: Any, run_manager: object, config: RunnableConfig) -> Output:
-            pieces = adrive(self._steps(value), config, streaming=False)
+            pieces = adrive(self._steps(value), config, streaming=False, much=_is_much(value))
             return self._result([piece async for piece in pieces])
 
         return await self._acall_with_config(run, input, config)
@@ -174,7 +180,8 @@ class Chain(Runnable[Any, Output]):
             values: AsyncIterator[Any], run_manager: object, config: RunnableConfig
         ) -> AsyncIterator[Any]:
             value = _sum([value async for value in values])
-            async for piece in adrive(self._steps(value), config, streaming=True):
+            steps, much = self._steps(value), _is_much(value)
+            async for piece in adrive(steps, config, streaming=True, much=much):
                 yield piece
 
         async for piece in self._atransform_stream_with_config(input, run, config):
@@ -207,11 +214,7 @@ class Chain(Runnable[Any, Output]):
 def drive(steps: Steps, config: RunnableConfig, *, streaming: bool) -> Iterator[AddableDict]:
     """Run the steps with blocking calls and yield the pieces of the result."""
     result: Any = None
-    while True:
-        try:
-            step = steps.send(result)
-        except StopIteration:
-            return
+    while (step := _next(steps, result)) is not None:
         result = None
         if isinstance(step, AddableDict):
             yield step
@@ -228,20 +231,24 @@ def drive(steps: Steps, config: RunnableConfig, *, streaming: bool) -> Iterator[
 
 
 async def adrive(
-    steps: Steps, config: RunnableConfig, *, streaming: bool
+    steps: Steps, config: RunnableConfig, *, streaming: bool, much: bool = False
 ) -> AsyncIterator[AddableDict]:
-    """Run the steps with `await` and yield the pieces of the result."""
+    """Run the steps with `await` and yield the pieces of the result.
+
+    Args:
+        steps: The steps.
+        config: What the runnables are called with.
+        streaming: Whether the model is to stream.
+        much: Whether there is much text in the input, so that threads are worth their while.
+    """
     result: Any = None
-    while True:
-        try:
-            step = steps.send(result)
-        except StopIteration:
-            return
+    while (step := await _decided(much, _next, steps, result)) is not None:
         result = None
         if isinstance(step, AddableDict):
             yield step
         elif isinstance(step, Retrieve | Call):
             result = await step.runnable.ainvoke(step.value, config)
+            much = much or _is_much(result)
         elif isinstance(step, AskAll):
             asked = [_amessage(question, config) for question in step.questions]
             result = await gather_with_concurrency(config.get("max_concurrency"), *asked)
@@ -250,9 +257,40 @@ async def adrive(
             # Whoever stops reading ends the request at once.
             async with aclosing(_achunks(step, config, streaming)) as chunks:
                 async for chunk in chunks:
-                    for piece in step.read(whole.add(chunk)):
+                    for piece in await _decided(much, _pieces, step, whole.add(chunk)):
                         yield piece
             result = whole.message
+
+
+def _next(steps: Steps, result: Any) -> Retrieve | Ask | AskAll | Call | AddableDict | None:
+    """Return the next step, or None after the last one."""
+    try:
+        return steps.send(result)
+    except StopIteration:
+        return None
+
+
+def _pieces(question: Ask, text: str) -> list[AddableDict]:
+    return list(question.read(text))
+
+
+async def _decided(much: bool, decide: Callable[..., Result], *arguments: Any) -> Result:
+    return await asyncio.to_thread(decide, *arguments) if much else decide(*arguments)
+
+
+def _is_much(value: object) -> bool:
+    """Say whether there is much text in an input, or in what was found for it."""
+    left, rest = _MUCH, [value]
+    while rest and left > 0:
+        one = rest.pop()
+        left -= 10 + (len(one) if isinstance(one, str) else 0)
+        if isinstance(one, BaseModel):
+            rest += vars(one).values()
+        elif isinstance(one, Mapping):
+            rest += one.values()
+        elif isinstance(one, list | tuple):
+            rest += one
+    return left <= 0
 
 
 def _chunks(question: Ask, config: RunnableConfig, streaming: bool) -> Iterator[BaseMessage | str]:

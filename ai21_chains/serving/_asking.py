@@ -5,6 +5,7 @@ All requests to AI21 go this way, those of plain models and those that chains ma
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -31,8 +32,15 @@ async def complete(visit: Visit, model: str, body: ChatRequest) -> Completion:
 
     Raises:
         AI21Error: As `Router.complete`.
+        Refused: The caller's budget is spent.
     """
-    completion, deployment = await visit.service.router.complete(model, body)
+    visit.check_budget()
+    try:
+        completion, deployment = await visit.service.router.complete(model, body)
+    except asyncio.CancelledError:
+        # AI21 takes money for what it has read, whether or not anybody waits for the answer.
+        visit.used(visit.service.upstream(model), _guessed(body, 0))
+        raise
     visit.used(deployment.model, completion.get("usage"))
     return completion
 
@@ -47,10 +55,13 @@ async def stream(visit: Visit, model: str, body: ChatRequest) -> AsyncGenerator[
 
     Raises:
         AI21Error: As `Router.stream`.
+        Refused: The caller's budget is spent.
     """
+    visit.check_budget()
     upstream = visit.service.upstream(model)
     usage: Usage | None = None
     pieces = 0
+    gone = False
 
     def chosen(deployment: Deployment) -> None:
         nonlocal upstream
@@ -62,8 +73,11 @@ async def stream(visit: Visit, model: str, body: ChatRequest) -> AsyncGenerator[
                 pieces += 1
                 usage = event.get("usage") or usage
                 yield event
+    except asyncio.CancelledError:
+        gone = True
+        raise
     finally:
-        if pieces:
+        if pieces or gone:
             # The last event has the figures; who hangs up before it is charged all the same.
             visit.used(upstream, usage or _guessed(body, pieces))
 

@@ -18,11 +18,11 @@ from ai21_chains.answers import GroundedAnswer
 from ai21_chains.chains.grounded_qa import create_grounded_qa_chain
 from ai21_chains.serving import _asking
 from ai21_chains.serving._chain_models import answer_chat, stream_chat
-from ai21_chains.serving._chain_routes import chain_routes
+from ai21_chains.serving._chain_routes import Limits, limited_routes
 from ai21_chains.serving._hangup import unless_hung_up
 from ai21_chains.serving._openai import Asked
 from ai21_chains.serving._openai_answers import grounded_completion, text_answer
-from ai21_chains.serving._openai_routes import json_response, stream
+from ai21_chains.serving._openai_routes import about_tokens, json_response, stream
 from ai21_chains.serving._openai_stream import ChunkWriter
 from ai21_chains.serving._served_chains import chat_model_for
 from ai21_chains.serving._service import CHAIN, Service
@@ -100,15 +100,16 @@ def _wire(usage: UsageMetadata | None) -> Usage | None:
 async def chain_app(service: Service) -> ASGIApp:
     """Return the application that serves the chains by name, with its usage on the account."""
     config = service.config
-    routes = chain_routes(
-        await service.chains(),
-        max_concurrency=config.max_concurrency,
-        max_body_bytes=config.max_body_bytes,
-    )
-    router = Router(routes, redirect_slashes=False)
+    limits = Limits(config.max_concurrency, config.max_body_bytes, admit=_admit)
+    router = Router(limited_routes(await service.chains(), limits), redirect_slashes=False)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         _asking.current.set(scope["state"]["visit"])
         await router(scope, receive, send)
 
     return app
+
+
+async def _admit(request: Request, body: bytes, runs: int) -> None:
+    visit: Visit = request.state.visit
+    await visit.admit(visit.model, about_tokens(body), runs)

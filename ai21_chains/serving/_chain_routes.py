@@ -17,10 +17,11 @@ from collections.abc import (
     Coroutine,
     Iterable,
     Mapping,
+    Sequence,
 )
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
@@ -32,6 +33,7 @@ from starlette.routing import BaseRoute, Route
 
 from ai21_chains.errors import ConfigurationError
 from ai21_chains.serving import _langserve_wire as wire
+from ai21_chains.serving._aside import aside
 from ai21_chains.serving._hangup import EventStream, HungUp, unless_hung_up
 from ai21_chains.serving._refusals import Refused
 
@@ -44,6 +46,16 @@ _CLIENT_CLOSED_REQUEST = 499
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 Configs: TypeAlias = Mapping[str, Any] | None
+Admit: TypeAlias = Callable[[Request, bytes, int], Awaitable[None]]
+"""Lets so many runs of a chain begin, which came in one body, or raises."""
+
+
+class _NotAdmitted(Exception):
+    """It is answered where it was decided, in the form of all that is refused there."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def chain_routes(
@@ -99,18 +111,32 @@ def chain_routes(
         >>> answer["output"]["answer"]
         'The museum opens at ten. [1]'
     """
-    limits = _Limits(max_concurrency, max_batch, max_body_bytes, frozenset(configurable))
+    limits = Limits(max_concurrency, max_body_bytes, max_batch, frozenset(configurable))
+    return limited_routes(chains, limits)
+
+
+def limited_routes(chains: Mapping[str, Runnable[Any, Any]], limits: Limits) -> list[BaseRoute]:
+    """Make the routes of `chain_routes`, within limits."""
     return [route for name, chain in chains.items() for route in _routes(name, chain, limits)]
 
 
+async def _everything(request: Request, body: bytes, runs: int) -> None:
+    """Let everything begin."""
+
+
 @dataclass(frozen=True)
-class _Limits:
-    """What all chains share."""
+class Limits:
+    """What all chains share; the arguments of `chain_routes`, and who may ask what.
+
+    Attributes:
+        admit: Is asked before chains run for a request.
+    """
 
     max_concurrency: int
-    max_batch: int
     max_body_bytes: int
-    configurable: frozenset[str]
+    max_batch: int = 100
+    configurable: frozenset[str] = frozenset()
+    admit: Admit = _everything
     _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(
         default_factory=WeakKeyDictionary
     )
@@ -150,7 +176,7 @@ class _Limits:
         return bytes(body)
 
 
-def _routes(name: str, chain: Runnable[Any, Any], limits: _Limits) -> list[BaseRoute]:
+def _routes(name: str, chain: Runnable[Any, Any], limits: Limits) -> list[BaseRoute]:
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
             f"chain_routes: the name {name!r} must consist of letters, digits, '_', '.' and '-'"
@@ -173,19 +199,52 @@ class _Served:
 
     chain: Runnable[Any, Any]
     form: type[BaseModel]
-    limits: _Limits
+    limits: Limits
 
     async def invoke(self, request: Request) -> Response:
         """Run the chain once."""
-        asked = wire.read_body(wire.Invocation, await self.limits.body(request))
-        value = wire.read_value(self.form, asked.input, ("body", "input"))
-        config = self.limits.config(asked.config)
+        value, config = await self._admitted(request)
         output = await unless_hung_up(request.receive, self._run(value, config))
         return _json({"output": output, "metadata": {"run_id": config.get("run_id")}})
 
     async def batch(self, request: Request) -> Response:
         """Run the chain once for each row."""
-        asked = wire.read_body(wire.Batch, await self.limits.body(request))
+        body = await self.limits.body(request)
+        batch = await aside(len(body), self._read_batch, body)
+        await self._admit(request, body, len(batch.values) or 1)
+        indexed = zip(range(len(batch.values)), batch.values, batch.configs, strict=True)
+        rows = [self._row(*row) for row in indexed]
+        answer = await unless_hung_up(
+            request.receive, _apart(rows) if batch.apart else _together(rows)
+        )
+        ids = [config.get("run_id") for config in batch.configs]
+        metadata = {"run_ids": ids, "responses": [{"run_id": one} for one in ids]}
+        return _json({**answer, "metadata": metadata})
+
+    async def stream(self, request: Request) -> Response:
+        """Run the chain once and send the pieces of its result."""
+        return EventStream(self._events(*await self._admitted(request)))
+
+    async def _admitted(self, request: Request) -> tuple[Any, RunnableConfig]:
+        """Return the input of one run, and its configuration."""
+        body = await self.limits.body(request)
+        value, config = await aside(len(body), self._read, body)
+        await self._admit(request, body, 1)
+        return value, config
+
+    async def _admit(self, request: Request, body: bytes, runs: int) -> None:
+        try:
+            await self.limits.admit(request, body, runs)
+        except Exception as error:
+            raise _NotAdmitted(error) from error
+
+    def _read(self, body: bytes) -> tuple[Any, RunnableConfig]:
+        asked = wire.read_body(wire.Invocation, body)
+        value = wire.read_value(self.form, asked.input, ("body", "input"))
+        return value, self.limits.config(asked.config)
+
+    def _read_batch(self, body: bytes) -> _Batch:
+        asked = wire.read_body(wire.Batch, body)
         if len(asked.inputs) > self.limits.max_batch:
             problem = f"A batch may have {self.limits.max_batch} inputs (max_batch)"
             raise wire.Unprocessable.at(("body", "inputs"), problem, kind="too_long")
@@ -194,19 +253,7 @@ class _Served:
         if wrong and not asked.return_exceptions:
             raise wrong
         configs = [self.limits.config(config) for config in asked.configs()]
-        rows = [self._row(*row) for row in zip(range(len(values)), values, configs, strict=True)]
-        answer = await unless_hung_up(
-            request.receive, _apart(rows) if asked.return_exceptions else _together(rows)
-        )
-        ids = [config.get("run_id") for config in configs]
-        metadata = {"run_ids": ids, "responses": [{"run_id": one} for one in ids]}
-        return _json({**answer, "metadata": metadata})
-
-    async def stream(self, request: Request) -> Response:
-        """Run the chain once and send the pieces of its result."""
-        asked = wire.read_body(wire.Invocation, await self.limits.body(request))
-        value = wire.read_value(self.form, asked.input, ("body", "input"))
-        return EventStream(self._events(value, self.limits.config(asked.config)))
+        return _Batch(values, configs, asked.return_exceptions)
 
     def _checked(self, index: int, value: Any) -> Any:
         try:
@@ -238,6 +285,15 @@ class _Served:
         yield wire.event("end")
 
 
+class _Batch(NamedTuple):
+    """The rows of a batch: what to run the chain with, or why it cannot be run."""
+
+    values: Sequence[Any]
+    configs: Sequence[RunnableConfig]
+    apart: bool
+    """Whether a row may fail alone."""
+
+
 async def _together(rows: Iterable[Coroutine[Any, Any, Any]]) -> dict[str, Any]:
     """Run rows; when one fails, all do."""
     try:
@@ -264,6 +320,8 @@ def _answering(handler: Handler) -> Handler:
             return await handler(request)
         except (HungUp, ClientDisconnect):
             return Response(status_code=_CLIENT_CLOSED_REQUEST)
+        except _NotAdmitted as refused:
+            raise refused.reason from None
         except Exception as error:
             said = wire.noted(error)
             return _json({"detail": said.detail}, said.status, said.headers)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 from ai21_chains.errors import ConfigurationError
+from ai21_chains.serving._refusals import Refused
 
 Period: TypeAlias = Literal["day", "month"]
 
@@ -32,7 +33,7 @@ class Caller:
         models: Names of the models that may be used; None for all.
         budget_usd: What may be spent; None for any amount.
         budget_period: The budget is for each "day" or "month" (UTC), or, if None, for good.
-        rpm: Requests a minute; None for any number.
+        rpm: Requests a minute, of which each row of a batch is one; None for any number.
         tpm: Tokens a minute; None for any number.
     """
 
@@ -124,6 +125,27 @@ def to_nanos(usd: Decimal) -> int:
 def to_dollars(nanos: int | Decimal) -> Decimal:
     """Return an amount of nano-dollars in US dollars."""
     return Decimal(nanos) / NANOS
+
+
+def over_budget(caller: Caller, spent: bool = True) -> Refused:
+    """Return what to say when a budget does not suffice.
+
+    Args:
+        caller: Whose budget it is.
+        spent: Whether there is nothing left of it. Else the rest is too little for the request,
+            beside others that are under way.
+    """
+    period = f" for this {caller.budget_period}" if caller.budget_period else ""
+    budget = f"its budget of {caller.budget_usd:f} USD{period}"
+    return Refused(
+        f"The API key {caller.name!r} has spent {budget}."
+        if spent
+        else f"The API key {caller.name!r} has not enough left of {budget} for this request and "
+        "those that are under way.",
+        status=429,
+        code="insufficient_quota",
+        type="insufficient_quota",
+    )
 
 
 def check_new_key(

@@ -161,15 +161,20 @@ def _deployments(
         params = _mapping(entry, "litellm_params", place)
         unknown += [f"model_list.{key}" for key in entry if key not in _ENTRY]
         unknown += [f"litellm_params.{key}" for key in params if key not in _PARAMS]
-        given = {
-            _PARAMS[key]: _value(value, f"{place}: {key}")
-            for key, value in params.items()
-            if key in _PARAMS and not (key == "api_key" and defaults["emulated"])
-        }
+        given = _renamed(params, {"api_key"} if defaults["emulated"] else set(), place)
         yield from _expanded(entry["model_name"], _completed(given, defaults, place), place)
 
 
 _ENTRY = frozenset({"model_name", "litellm_params"})
+
+
+def _renamed(params: _Section, left_out: set[str], place: str) -> dict[str, Any]:
+    """Return the parameters that are known, by our names, with their values looked up."""
+    return {
+        _PARAMS[key]: _value(value, f"{place}: {key}")
+        for key, value in params.items()
+        if key in _PARAMS.keys() - left_out
+    }
 
 
 def _completed(given: dict[str, Any], defaults: _Section, place: str) -> dict[str, Any]:

@@ -32,8 +32,19 @@ class OpenDoor:
         """Let everybody in, whatever their key."""
         return _EVERYBODY
 
-    async def admit(self, caller: Caller, model: str, tokens: int, *, priced: bool = True) -> None:
+    async def admit(
+        self,
+        caller: Caller,
+        model: str,
+        tokens: int,
+        *,
+        requests: int = 1,
+        cost_usd: Decimal | None = None,
+    ) -> None:
         """Let everything pass."""
+
+    def release(self, caller: Caller, cost_usd: Decimal) -> None:
+        """Do nothing: nothing is held back."""
 
     async def charge(
         self,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote as percent_encoded
 from uuid import uuid4
 
-from ai21_chains._messages import usage_metadata
 from ai21_chains._wire import (
     AssistantMessage,
     Choice,
@@ -21,6 +20,7 @@ from ai21_chains._wire import (
     ToolCallDelta,
     Usage,
 )
+from ai21_chains._wire_parts import usage_metadata
 from ai21_chains.errors import StructuredOutputError
 from ai21_chains.serving._openai import Asked, AskedText
 from ai21_chains.serving._openai_schema import first_problem

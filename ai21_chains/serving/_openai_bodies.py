@@ -18,6 +18,13 @@ _Many: TypeAlias = Annotated[list[_T], Field(fail_fast=True)]
 """A list of which the first fault is told: a body may have millions, each with a report."""
 
 
+_MOST_MESSAGES = 16_384
+"""More do not fit into a model's window, but into a body, and each takes time to be read."""
+
+_MOST_PARTS = 2_048
+"""Likewise, of one message."""
+
+
 class Part(BaseModel):
     """What all parts of a body have in common."""
 
@@ -49,10 +56,12 @@ def _form(content: object) -> str:
 _Text: TypeAlias = Annotated[str, Tag("text")]
 _SaidPart: TypeAlias = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
 Content: TypeAlias = Annotated[
-    _Text | Annotated[_Many[TextPart], Field(min_length=1), Tag("parts")], Discriminator(_form)
+    _Text | Annotated[_Many[TextPart], Field(min_length=1, max_length=_MOST_PARTS), Tag("parts")],
+    Discriminator(_form),
 ]
 SaidContent: TypeAlias = Annotated[
-    _Text | Annotated[_Many[_SaidPart], Tag("parts")], Discriminator(_form)
+    _Text | Annotated[_Many[_SaidPart], Field(max_length=_MOST_PARTS), Tag("parts")],
+    Discriminator(_form),
 ]
 
 
@@ -256,7 +265,7 @@ class Body(BaseModel):
 class ChatCompletionRequest(Body):
     """The body of `POST /v1/chat/completions`; `documents` is AI21's own parameter."""
 
-    messages: Annotated[_Many[AnyMessage], Field(min_length=1)]
+    messages: Annotated[_Many[AnyMessage], Field(min_length=1, max_length=_MOST_MESSAGES)]
     max_completion_tokens: _MaxTokens | None = None
     tools: Annotated[_Many[Tool], Field(max_length=128)] | None = None
     tool_choice: ToolChoice | None = None
@@ -270,5 +279,8 @@ class ChatCompletionRequest(Body):
 class CompletionRequest(Body):
     """The body of `POST /v1/completions`: each prompt is a user's turn of a chat of its own."""
 
-    prompt: str | Annotated[_Many[str], Field(min_length=1, max_length=64)]
+    prompt: Annotated[
+        _Text | Annotated[_Many[str], Field(min_length=1, max_length=64), Tag("parts")],
+        Discriminator(_form),
+    ]
     echo: bool | None = None

@@ -137,7 +137,7 @@ def not_valid(error: ValidationError, body: bytes | None = None) -> Refused:
     if problems[0]["type"] == "json_invalid":
         words = problems[0]["msg"].removeprefix("Invalid JSON: ")
         return Refused(f"The body is not JSON: {words}", status=400, code="invalid_json")
-    problem, path = _nearest(problems, None if body is None else json.loads(body))
+    problem, path = _nearest(problems, _given(problems, body))
     param = _spelled(path)
     words = quote(problem["msg"]).removeprefix("Value error, ")
     if path[-3:-2] == ["content"] and path[-1] == "type":
@@ -148,6 +148,12 @@ def not_valid(error: ValidationError, body: bytes | None = None) -> Refused:
         code="missing_required_parameter" if problem["type"] == "missing" else "invalid_value",
         param=param or None,
     )
+
+
+def _given(problems: list[ErrorDetails], body: bytes | None) -> Any:
+    """Return what a body holds, if the places of its problems are not clear without."""
+    clear = all(len(problem["loc"]) == 1 for problem in problems)
+    return None if body is None or clear else json.loads(body)
 
 
 def _nearest(problems: list[ErrorDetails], given: Any) -> tuple[ErrorDetails, list[int | str]]:

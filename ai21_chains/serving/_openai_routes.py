@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 from ai21_chains._protocol import as_event
 from ai21_chains._wire import ChatRequest, Completion
 from ai21_chains.serving import _asking
+from ai21_chains.serving._aside import aside
 from ai21_chains.serving._hangup import EventStream, unless_hung_up
 from ai21_chains.serving._openai import Asked, AskedText, for_chain, read_chat, read_text
 from ai21_chains.serving._openai_answers import (
@@ -75,7 +76,7 @@ class _Endpoints:
         visit: Visit = request.state.visit
         await visit.identify(request, "/v1/chat/completions")
         body = await request.body()
-        asked = read_chat(body, drop_params=self._drop)
+        asked = await aside(len(body), read_chat, body, drop_params=self._drop)
         self._service.check(asked.model)
         if asked.model not in self._service.router:
             asked = for_chain(asked, drop_params=self._drop)
@@ -108,7 +109,7 @@ class _Endpoints:
         visit: Visit = request.state.visit
         await visit.identify(request, "/v1/completions")
         body = await request.body()
-        asked = read_text(body, drop_params=self._drop)
+        asked = await aside(len(body), read_text, body, drop_params=self._drop)
         self._service.check(asked.model)
         if asked.model not in self._service.router:
             raise Refused(
@@ -116,7 +117,7 @@ class _Endpoints:
                 status=400,
                 param="model",
             )
-        await visit.admit(asked.model, about_tokens(body))
+        await visit.admit(asked.model, about_tokens(body), len(asked.requests))
         return _telling(asked.dropped, await self._text(request, visit, asked))
 
     async def _text(self, request: Request, visit: Visit, asked: AskedText) -> Response:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 
-from ai21_chains._messages import ChunkReader
 from ai21_chains._wire import AssistantMessage, Completion, JSONObject, ToolCallDelta, Usage
+from ai21_chains._wire_parts import ToolCallReader
 from ai21_chains.errors import StructuredOutputError
 from ai21_chains.serving import _openai_answers as answers
 from ai21_chains.serving._openai import Asked, AskedText
@@ -60,7 +60,7 @@ class ChunkWriter:
         self._asked = asked
         self._created = created
         self._id = ""
-        self._started: dict[int, ChunkReader] = {}
+        self._started: dict[int, ToolCallReader] = {}
         self._called: set[int] = set()
         self._reasons: dict[int, str | None] = {}
         self._texts: dict[int, str] = {}
@@ -127,7 +127,7 @@ class ChunkWriter:
         return b"".join(parts)
 
     def _start(self, index: int) -> None:
-        self._started[index] = ChunkReader(self._asked.model)
+        self._started[index] = ToolCallReader()
         self._texts[index] = ""
         if self._asked.schema is None:
             empty = self._chunk(index, {"content": ""}, None).decode()
@@ -161,7 +161,7 @@ class ChunkWriter:
 
     def _call(self, index: int, given: ToolCallDelta) -> JSONObject:
         self._called.add(index)
-        piece = self._started[index].piece(given)
+        piece = self._started[index].read(given)
         function = {"arguments": piece["args"] or ""}
         if piece["name"]:
             function = {"name": piece["name"], **function}

@@ -124,11 +124,9 @@ class _Group:
             useless: Where this request cannot succeed.
         """
         able = [one for one in self.places if one not in useless and not one.wait(now)]
-        if not able:
-            return None
         awake = [one for one in able if one.resting_until <= now]
         if not awake:
-            return min(able, key=lambda one: one.resting_until)
+            return min(able, key=lambda one: one.resting_until, default=None)
         fresh = [one for one in awake if one not in avoided] or awake
         chosen = min(fresh, key=lambda one: (one.in_flight / one.share, one.turn))
         # Who comes back after a rest does not make up for what it has missed.

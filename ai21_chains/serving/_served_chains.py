@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Set
 from contextlib import aclosing
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun
+from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 
@@ -173,12 +176,7 @@ def _made(chain: ChainConfig, config: ServerConfig) -> Runnable[Any, Any]:
 def _options(chain: ChainConfig, factory: Callable[..., Any]) -> dict[str, Any]:
     known = inspect.signature(factory).parameters
     allowed = known.keys() - _NOT_OPTIONS
-    for name in chain.options:
-        if name not in allowed:
-            near = get_close_matches(name, allowed, n=1)
-            known_ones = ", ".join(sorted(allowed)) or "none"
-            hint = f"did you mean {near[0]}?" if near else f"there are {known_ones}"
-            raise ConfigurationError(f"options: {name} is unknown; {hint}")
+    _refuse_unknown(chain.options, allowed)
     needed = {name for name, one in known.items() if one.default is one.empty}
     if lacking := sorted(needed & allowed - chain.options.keys()):
         raise ConfigurationError(f"options: {lacking[0]} is missing")
@@ -188,6 +186,15 @@ def _options(chain: ChainConfig, factory: Callable[..., Any]) -> dict[str, Any]:
     if "schema" in options:
         options["schema"] = _schema(options["schema"], chain.name)
     return options
+
+
+def _refuse_unknown(given: Iterable[str], allowed: Set[str]) -> None:
+    for name in given:
+        if name not in allowed:
+            near = get_close_matches(name, allowed, n=1)
+            known_ones = ", ".join(sorted(allowed)) or "none"
+            hint = f"did you mean {near[0]}?" if near else f"there are {known_ones}"
+            raise ConfigurationError(f"options: {name} is unknown; {hint}")
 
 
 def _schema(given: Any, name: str) -> Any:
@@ -202,4 +209,15 @@ def _schema(given: Any, name: str) -> Any:
 def _retriever(folder: Path, factory: Callable[..., Any]) -> BM25Retriever:
     if "retriever" not in inspect.signature(factory).parameters:
         raise ConfigurationError("documents: such a chain gets them with each request")
-    return BM25Retriever.from_documents(split_documents(load_documents(folder)))
+    documents = split_documents(load_documents(folder))
+    return _Searched.from_documents(documents, name=BM25Retriever.__name__)
+
+
+class _Searched(BM25Retriever):
+    """Searches in a thread: clients decide how long a query is, and others need not wait for it."""
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
+    ) -> list[Document]:
+        found = await asyncio.to_thread(self.search, query, k)
+        return [document for document, _ in found]

@@ -14,7 +14,7 @@ from decimal import Decimal
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ai21_chains._catalog import known_model
+from ai21_chains._catalog import Price, known_model
 from ai21_chains.client import AI21Client
 from ai21_chains.errors import AI21Error, APIStatusError
 from ai21_chains.serving._metrics import Metrics
@@ -56,7 +56,7 @@ class Service:
         self.router = Router(config, failed=metrics.upstream_failed)
         self.keys = _keys(config)
         self.created = int(time.time())
-        self._priced = frozenset(filter(self._has_prices, self.names))
+        self._prices = {name: self._price(name) for name in self.names}
         self.visits = 0
         """Requests that have begun and not ended."""
         self._chains: Mapping[str, Runnable[Any, Any]] | None = None
@@ -89,17 +89,27 @@ class Service:
         """Return what AI21 calls the plain model behind a name."""
         return next(one.model for one in self.config.deployments if one.name == model)
 
-    def is_priced(self, model: str) -> bool:
-        """Whether it is known what the model costs, wherever it is answered."""
-        return model in self._priced
+    def prompt_usd(self, model: str, tokens: int) -> Decimal | None:
+        """Return what a model takes for a prompt at the most, wherever it is answered.
 
-    def _has_prices(self, name: str) -> bool:
+        Args:
+            model: The model, or chain, by its name.
+            tokens: How long the prompt is.
+
+        Returns:
+            US dollars; None if a price is not known.
+        """
+        price = self._prices[model]
+        return None if price is None else price.of(tokens, 0)
+
+    def _price(self, name: str) -> Price | None:
         if name not in self.router:
             named = {CHAIN + one.name: one.model for one in self.config.chains}[name]
             name = named or next(iter(self.config.models), "")
         names = {name, *self.config.fallbacks.get(name, ())}
-        asked = [one.model for one in self.config.deployments if one.name in names]
-        return all(known_model(model) is not None for model in asked)
+        asked = [known_model(one.model) for one in self.config.deployments if one.name in names]
+        prices = [model.price for model in asked if model is not None]
+        return max(prices, default=None) if len(prices) == len(asked) else None
 
     async def chains(self) -> Mapping[str, Runnable[Any, Any]]:
         """Return the chains. They are made when the first is asked for: LangChain is large."""
@@ -182,8 +192,15 @@ class Keys(Protocol):
     async def close(self) -> None: ...
     async def caller(self, token: str | None) -> Caller: ...
     async def admit(
-        self, caller: Caller, model: str, tokens: int, *, priced: bool = True
-    ) -> None: ...
+        self,
+        caller: Caller,
+        model: str,
+        tokens: int,
+        *,
+        requests: int = 1,
+        cost_usd: Decimal | None,
+    ) -> Decimal | None: ...
+    def release(self, caller: Caller, cost_usd: Decimal) -> None: ...
     async def charge(
         self,
         caller: Caller,
@@ -197,7 +214,7 @@ class Keys(Protocol):
 
 
 def _keys(config: ServerConfig) -> Keys:
-    if config.master_key is None and config.database_url is None:
+    if not config.has_keys:
         return OpenDoor()
     from ai21_chains.serving.keys import KeyStore, default_database_url
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from ai21_chains._catalog import known_model
+from ai21_chains.serving._keys_records import over_budget
 from ai21_chains.serving._refusals import Refused
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Visit:
     completion_tokens: int = 0
     cost_usd: Decimal | None = Decimal(0)
     entered: bool = False
+    _left_usd: Decimal | None = None
+    _held_usd: Decimal = Decimal(0)
     _began: float = field(default_factory=time.perf_counter)
     _owes: bool = False
 
@@ -84,16 +87,30 @@ class Visit:
 
     async def settle(self) -> None:
         """Charge the caller with what was used; once, however often it is called."""
-        if not self._owes or self.caller is None:
+        if self.caller is None:
             return
-        self._owes = False
-        await self.service.keys.charge(
-            self.caller,
-            self.model,
-            prompt_tokens=self.prompt_tokens,
-            completion_tokens=self.completion_tokens,
-            cost_usd=self.cost_usd,
-        )
+        if self._owes:
+            self._owes = False
+            await self.service.keys.charge(
+                self.caller,
+                self.model,
+                prompt_tokens=self.prompt_tokens,
+                completion_tokens=self.completion_tokens,
+                cost_usd=self.cost_usd,
+            )
+        held, self._held_usd = self._held_usd, Decimal(0)
+        self.service.keys.release(self.caller, held)
+
+    def check_budget(self) -> None:
+        """Refuse to ask a model once more when what was used has come to what was left.
+
+        Raises:
+            Refused: 429.
+        """
+        if self._left_usd is not None and self.cost_usd is not None:
+            assert self.caller is not None
+            if self.cost_usd >= self._left_usd:
+                raise over_budget(self.caller)
 
     async def identify(self, request: HTTPConnection, route: str) -> Caller:
         """Find out who is calling.
@@ -125,12 +142,13 @@ class Visit:
                 status=403,
             )
 
-    async def admit(self, model: str, tokens: int) -> None:
+    async def admit(self, model: str, tokens: int, requests: int = 1) -> None:
         """Begin to work on it.
 
         Args:
             model: The name of a served model or chain.
             tokens: About how many tokens it has.
+            requests: As how many requests it counts: each row of a batch and each prompt is one.
 
         Raises:
             Refused: 403 or 429, the caller may not do this, or not now; 429, the server has its
@@ -138,8 +156,11 @@ class Visit:
         """
         assert self.caller is not None
         self.model = model
-        priced = self.service.is_priced(model)
-        await self.service.keys.admit(self.caller, model, tokens, priced=priced)
+        cost = self.service.prompt_usd(model, tokens)
+        self._left_usd = await self.service.keys.admit(
+            self.caller, model, tokens, requests=requests, cost_usd=cost
+        )
+        self._held_usd = cost or Decimal(0)
         self.enter()
 
     def enter(self) -> None:

@@ -12,12 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ai21_chains.errors import AI21Error
 from ai21_chains.serving._metrics import CONTENT_TYPE, Metrics
 from ai21_chains.serving._middleware import Accounts, BodyLimit
-from ai21_chains.serving._openai_routes import about_tokens, openai_routes
+from ai21_chains.serving._openai_routes import openai_routes
 from ai21_chains.serving._page import page_routes
 from ai21_chains.serving._refusals import Refused
 from ai21_chains.serving._service import CHAIN, Keys, Service
@@ -273,22 +273,10 @@ class _Chains:
         if model not in self._service.names:
             raise HTTPException(404)
         if scope["method"] == "POST":
-            body = await request.body()
-            await visit.admit(model, about_tokens(body))
-            receive = _once_more(body, receive)
+            visit.model = model  # and is admitted when it is known how many rows it has
         elif caller.models is not None and model not in caller.models:
             raise HTTPException(404)
         if self._app is None:
             answers = await self._service.chain_answers()
             self._app = await answers.chain_app(self._service)
         await self._app(scope, receive, send)
-
-
-def _once_more(body: bytes, receive: Receive) -> Receive:
-    """Return a channel on which a body that was read arrives again."""
-    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def received() -> Message:
-        return left.pop() if left else await receive()
-
-    return received

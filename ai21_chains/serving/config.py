@@ -175,6 +175,11 @@ class ServerConfig(_Part):
         """Whether the embedded emulator answers instead of AI21."""
         return self.emulator is not None
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether callers have keys of their own, and their spend is kept."""
+        return self.master_key is not None or self.database_url is not None
+
     @cached_property
     def models(self) -> tuple[str, ...]:
         """The names of the plain models, each once, in the order of the deployments."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,6 +39,7 @@ from ai21_chains.serving._keys_records import (
     Period,
     Spend,
     check_new_key,
+    over_budget,
     to_key,
     to_nanos,
 )
@@ -70,8 +72,9 @@ class KeyStore:
 
     Several processes, also on several machines, may use one database. What a key without a budget
     uses is written each second and on `close`; what a key with one uses is written before `charge`
-    returns, so that a budget is overspent at most by the requests that were in flight when it ran
-    out. A key that is revoked is refused within 5 seconds.
+    returns, and until then the price of the prompt is held back, so that a budget is overspent at
+    most by the answers, and by what other processes have in flight when it runs out. A key that is
+    revoked is refused within 5 seconds.
 
     Args:
         database_url: `sqlite:///FILE`, or `postgresql://…` (extra `postgres`); None for
@@ -112,6 +115,7 @@ class KeyStore:
         self._master = None if master_key is None else _hash(_filled(master_key))
         self._clock = clock
         self._remembered: dict[str, _Remembered] = {}
+        self._held: defaultdict[str, Decimal] = defaultdict(Decimal)
 
     # --- Life ----------------------------------------------------------------------------------
 
@@ -172,14 +176,30 @@ class KeyStore:
             _unauthorized(f"The API key {key.name!r} expired on {key.expires:%Y-%m-%d}.")
         return key
 
-    async def admit(self, caller: Caller, model: str, tokens: int, *, priced: bool = True) -> None:
+    async def admit(
+        self,
+        caller: Caller,
+        model: str,
+        tokens: int,
+        *,
+        requests: int = 1,
+        cost_usd: Decimal | None = Decimal(0),
+    ) -> Decimal | None:
         """Let a request pass, or refuse it.
+
+        What its prompt costs is held back from the caller's budget until `release`, so that
+        requests that are under way at the same time do not spend the same dollars.
 
         Args:
             caller: Who is calling.
             model: The model, by the name that was asked for.
             tokens: How many tokens the request may use, for `tpm`.
-            priced: Whether what it costs will be known. A budget admits nothing else.
+            requests: How many requests to models come of it, for `rpm`; all are let in, or none.
+            cost_usd: What its prompt costs, about, in US dollars; None if no price is known: a
+                budget does not admit that.
+
+        Returns:
+            What is left of the caller's budget, in US dollars; None if there is none.
 
         Raises:
             Refused: 403, the key may not use the model; 429, its budget is spent or it is over a
@@ -194,9 +214,23 @@ class KeyStore:
                 param="model",
             )
         if caller.rpm is not None or caller.tpm is not None:
-            await self._check_rate(caller, tokens)
-        if caller.budget_usd is not None:
-            await self._check_budget(caller, caller.budget_usd, model, priced)
+            await self._check_rate(caller, tokens, requests)
+        if caller.budget_usd is None:
+            return None
+        return await self._take_from_budget(caller, caller.budget_usd, model, cost_usd)
+
+    def release(self, caller: Caller, cost_usd: Decimal) -> None:
+        """Give back what `admit` held back: the request has been charged, or has cost nothing.
+
+        Args:
+            caller: Whose request it was.
+            cost_usd: As it was given to `admit`.
+        """
+        if caller.budget_usd is None:
+            return
+        self._held[caller.id] -= cost_usd
+        if not self._held[caller.id]:
+            del self._held[caller.id]
 
     async def charge(
         self,
@@ -252,7 +286,8 @@ class KeyStore:
             models: Names of the models that may be used; None for all.
             budget_usd: What may be spent, above 0; None for any amount.
             budget_period: "day" or "month" (UTC): the budget begins anew with each.
-            rpm: Requests a minute, from 1; None for any number.
+            rpm: Requests a minute, from 1; None for any number. Each row of a batch, and each of
+                several prompts, is one.
             tpm: Tokens a minute, from 1; None for any number.
             expires_in: How long it works; None for good.
 
@@ -337,14 +372,17 @@ class KeyStore:
         row = found.mappings().first()
         return to_key(dict(row)) if row and compare_digest(row["hash"], digest) else None
 
-    async def _check_rate(self, caller: Caller, tokens: int) -> None:
-        wait = await self._limiter.take(caller.id, tokens=tokens, rpm=caller.rpm, tpm=caller.tpm)
+    async def _check_rate(self, caller: Caller, tokens: int, requests: int) -> None:
+        wait = await self._limiter.take(
+            caller.id, tokens=tokens, rpm=caller.rpm, tpm=caller.tpm, requests=requests
+        )
         seconds = max(wait)
         if not seconds:
             return
         tokens_decide = wait.tokens > wait.requests
         limit, kind = (caller.tpm, "tokens") if tokens_decide else (caller.rpm, "requests")
-        again = f"try again in {ceil(seconds)} s" if seconds < inf else f"this request has {tokens}"
+        size = tokens if tokens_decide else requests
+        again = f"try again in {ceil(seconds)} s" if seconds < inf else f"this one counts as {size}"
         raise Refused(
             f"The API key {caller.name!r} is limited to {limit} {kind} a minute; {again}.",
             status=429,
@@ -353,10 +391,10 @@ class KeyStore:
             retry_after=seconds if seconds < inf else None,
         )
 
-    async def _check_budget(
-        self, caller: Caller, budget: Decimal, model: str, priced: bool
-    ) -> None:
-        if not priced:
+    async def _take_from_budget(
+        self, caller: Caller, budget: Decimal, model: str, cost: Decimal | None
+    ) -> Decimal:
+        if cost is None:
             raise Refused(
                 f"The price of the model {model!r} is not known, and the API key {caller.name!r} "
                 "has a budget; use another model, or a key without a budget.",
@@ -366,14 +404,11 @@ class KeyStore:
             )
         with _unavailable():
             spent = await self._spent(caller)
-        if spent >= budget:
-            period = f" for this {caller.budget_period}" if caller.budget_period else ""
-            raise Refused(
-                f"The API key {caller.name!r} has spent its budget of {budget:f} USD{period}.",
-                status=429,
-                code="insufficient_quota",
-                type="insufficient_quota",
-            )
+        left = budget - spent - self._held.get(caller.id, 0)
+        if left <= 0 or cost > left:
+            raise over_budget(caller, spent >= budget)
+        self._held[caller.id] += cost
+        return left
 
     async def _spent(self, caller: Caller) -> Decimal:
         return await self._ledger.spent(caller.id, caller.budget_begins(self._today()))

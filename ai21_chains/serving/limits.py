@@ -28,6 +28,7 @@ _PAUSE = 1.0
 _SCRIPT = """
 local log, window = KEYS[1], tonumber(ARGV[1])
 local tokens, rpm, tpm = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local requests = tonumber(ARGV[5])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
@@ -48,8 +49,8 @@ local _, _, total = entry(-1)
 before, total = before or 0, total or 0
 
 local requests_wait, tokens_wait = 0, 0
-if rpm >= 0 and count >= rpm then
-    requests_wait = entry(count - rpm) + window - now
+if rpm >= 0 and count + requests > rpm then
+    requests_wait = entry(count + requests - rpm - 1) + window - now
 end
 local excess = tpm >= 0 and total - before + tokens - tpm or 0
 if excess > 0 then
@@ -62,7 +63,10 @@ if excess > 0 then
     tokens_wait = entry(low) + window - now
 end
 if requests_wait == 0 and tokens_wait == 0 then
-    redis.call('RPUSH', log, string.format('%.0f %.0f %.0f', now, total, total + tokens))
+    for _ = 1, requests do
+        redis.call('RPUSH', log, string.format('%.0f %.0f %.0f', now, total, total + tokens))
+        total, tokens = total + tokens, 0
+    end
     redis.call('PEXPIRE', log, math.ceil(window / 1000))
 end
 return {requests_wait, tokens_wait}
@@ -71,7 +75,7 @@ return {requests_wait, tokens_wait}
 
 
 class Wait(NamedTuple):
-    """Seconds until each limit admits the request; both 0: it is admitted, and counted."""
+    """Seconds until each limit admits the requests; both 0: they are admitted, and counted."""
 
     requests: float = 0.0
     tokens: float = 0.0
@@ -118,43 +122,58 @@ class RateLimiter:
         self._script: Any = self._redis and self._redis.register_script(_SCRIPT)
         self._redis_again_at = -inf
 
-    async def take(self, name: str, *, tokens: int, rpm: int | None, tpm: int | None) -> Wait:
-        """Count a request, unless it is over a limit.
+    async def take(
+        self, name: str, *, tokens: int, rpm: int | None, tpm: int | None, requests: int = 1
+    ) -> Wait:
+        """Count requests that come together, unless they are over a limit: all, or none.
 
         Args:
-            name: Whose request it is.
-            tokens: How many tokens it may use.
+            name: Whose requests they are.
+            tokens: How many tokens they may use.
             rpm: Requests a minute; None for any number.
             tpm: Tokens a minute; None for any number.
+            requests: How many they are, from 1 on.
 
         Returns:
-            How long to wait; `inf` for a request that alone is larger than `tpm`.
+            How long to wait; `inf` for what alone is more than `rpm` or `tpm`.
         """
-        if tpm is not None and tokens > tpm:
-            return Wait(tokens=inf)
+        if rpm is None:
+            requests = 1  # nobody counts them
+        never = Wait(
+            requests=inf if rpm is not None and requests > rpm else 0.0,
+            tokens=inf if tpm is not None and tokens > tpm else 0.0,
+        )
+        if any(never):
+            return never
         if self._redis and self._clock() >= self._redis_again_at:
             try:
-                return await self._shared(name, tokens, rpm, tpm)
+                return await self._shared(name, tokens, rpm, tpm, requests)
             except _redis_errors() as error:
                 self._redis_again_at = self._clock() + _PAUSE
                 _log.warning("Redis does not count (%s): each process does", type(error).__name__)
-        return self._logs.take(name, self._clock(), tokens, rpm, tpm)
+        return self._logs.take(name, self._clock(), tokens, rpm, tpm, requests)
 
     async def close(self) -> None:
         """Close the connections to Redis."""
         if self._redis:
             await self._redis.aclose()
 
-    async def _shared(self, name: str, tokens: int, rpm: int | None, tpm: int | None) -> Wait:
+    async def _shared(
+        self, name: str, tokens: int, rpm: int | None, tpm: int | None, requests: int
+    ) -> Wait:
         limits = [-1 if limit is None else limit for limit in (rpm, tpm)]
         waits = await self._script(
-            keys=[f"ai21-chains:limits:{name}"], args=[int(self._window * 1e6), tokens, *limits]
+            keys=[f"ai21-chains:limits:{name}"],
+            args=[int(self._window * 1e6), tokens, *limits, requests],
         )
         return Wait(*(wait / 1e6 for wait in waits))
 
 
 class _Entry(NamedTuple):
-    """An admitted request: when, and the total of tokens before it and after it."""
+    """An admitted request: when, and the total of tokens before it and after it.
+
+    Of requests that came together the first has all their tokens.
+    """
 
     at: float
     before: int
@@ -168,21 +187,31 @@ class _Logs:
         self._window = window
         self._logs: defaultdict[str, deque[_Entry]] = defaultdict(deque)
 
-    def take(self, name: str, now: float, tokens: int, rpm: int | None, tpm: int | None) -> Wait:
+    def take(
+        self,
+        name: str,
+        now: float,
+        tokens: int,
+        rpm: int | None,
+        tpm: int | None,
+        requests: int,
+    ) -> Wait:
         log = self._logs[name]
         while log and log[0].at <= now - self._window:
             log.popleft()
-        free_again = (_requests_leave(log, rpm), _tokens_leave(log, tokens, tpm))
+        free_again = (_requests_leave(log, requests, rpm), _tokens_leave(log, tokens, tpm))
         wait = Wait(*(0.0 if at is None else at + self._window - now for at in free_again))
         if not any(wait):
             total = log[-1].after if log else 0
             log.append(_Entry(now, total, total + tokens))
+            log.extend([_Entry(now, total + tokens, total + tokens)] * (requests - 1))
         return wait
 
 
-def _requests_leave(log: deque[_Entry], rpm: int | None) -> float | None:
+def _requests_leave(log: deque[_Entry], requests: int, rpm: int | None) -> float | None:
     """Return when the request was made that has to leave the window; None if none has to."""
-    return None if rpm is None or len(log) < rpm else log[len(log) - rpm].at
+    excess = 0 if rpm is None else len(log) + requests - rpm
+    return log[excess - 1].at if excess > 0 else None
 
 
 def _tokens_leave(log: deque[_Entry], tokens: int, tpm: int | None) -> float | None:

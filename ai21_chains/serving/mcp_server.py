@@ -5,18 +5,19 @@ Written for both major versions of the official package, which name their server
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable
 from pydantic import Field, ValidationError
 
 from ai21_chains.answers import GroundedAnswer
-from ai21_chains.chains._input import problems
+from ai21_chains.chains._input import problems, read_document
 from ai21_chains.chains.grounded_qa import create_grounded_qa_chain
 from ai21_chains.chains.grounding_check import GroundingReport, create_grounding_check_chain
 from ai21_chains.chains.summarize import Summary, create_summarize_chain
@@ -45,7 +46,7 @@ class AnswerCheck(GroundingReport):
     documents: list[Document] = Field(default_factory=list, exclude=True)
 
 
-def create_mcp_server(model: BaseChatModel, documents: Sequence[Document] = ()) -> Any:
+def create_mcp_server(model: BaseChatModel, documents: Sequence[Document | str] = ()) -> Any:
     """Make an MCP server with the tools `ask_documents`, `check_grounding` and `summarize`.
 
     Results are structured: the fields of `GroundedAnswer`, `GroundingReport` and `Summary`, whose
@@ -54,13 +55,15 @@ def create_mcp_server(model: BaseChatModel, documents: Sequence[Document] = ()) 
 
     Args:
         model: Any chat model.
-        documents: What the tools work on when a call brings no documents of its own.
+        documents: What the tools work on when a call brings no documents of its own: a list of
+            `Document`, dicts of the same form, or texts.
 
     Returns:
         The official package's server: `FastMCP` of mcp 1, or `MCPServer` of mcp 2. `run()` serves
         over stdin and stdout.
 
     Raises:
+        ConfigurationError: An argument is of the wrong type; it is named.
         MissingExtraError: `ai21-chains[mcp]` is not installed.
 
     Example:
@@ -71,6 +74,7 @@ def create_mcp_server(model: BaseChatModel, documents: Sequence[Document] = ()) 
         >>> [tool.name for tool in asyncio.run(server.list_tools())]
         ['ask_documents', 'check_grounding', 'summarize']
     """
+    tools = _Tools(_model(model), _documents(documents))
     base, tool_error = _official()
 
     async def call_tool(self: Any, name: str, *arguments: Any, **options: Any) -> Any:
@@ -83,10 +87,30 @@ def create_mcp_server(model: BaseChatModel, documents: Sequence[Document] = ()) 
         "ai21-chains", instructions=_INSTRUCTIONS, log_level="ERROR"
     )
     read_only = import_module("mcp.types").ToolAnnotations.model_validate({"readOnlyHint": True})
-    tools = _Tools(model, documents)
     for tool in (tools.ask_documents, tools.check_grounding, tools.summarize):
         server.add_tool(tool, annotations=read_only, structured_output=True)
     return server
+
+
+def _model(given: Any) -> BaseChatModel:
+    # A chat model with options or fallbacks is a runnable of another class.
+    if not isinstance(given, Runnable):
+        raise ConfigurationError(f"model must be a chat model, got {type(given).__name__}")
+    return cast(BaseChatModel, given)
+
+
+def _documents(given: Any) -> list[Document]:
+    if isinstance(given, str | Mapping | Document) or not isinstance(given, Iterable):
+        raise ConfigurationError(
+            f"documents must be a list of Document or texts, got {type(given).__name__}"
+        )
+    read = []
+    for number, document in enumerate(given):
+        try:
+            read.append(read_document(document))
+        except ValueError as error:
+            raise ConfigurationError(f"documents[{number}]: {error}") from None
+    return read
 
 
 def _official() -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ again.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -16,7 +17,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from ipaddress import ip_address
@@ -28,6 +28,7 @@ import uvicorn
 
 from ai21_chains import _pool
 from ai21_chains.errors import AI21Error, ConfigurationError
+from ai21_chains.serving._doors import accept_all, bar, open_doors, unbar
 from ai21_chains.serving.config import ServerConfig, load_config
 
 if TYPE_CHECKING:
@@ -39,7 +40,10 @@ KEEP_ALIVE_SECONDS = 75
 """How long an idle connection is kept: longer than the clients' own, so that these close it."""
 
 LAST_CALL_SECONDS = 0.2
-"""How long a server that ends lets those in who have connected already."""
+"""How long a server that ends lets those in who have begun to connect."""
+
+LONGEST_TURN_SECONDS = 0.001
+"""For how long a thread that works, such as one that loads chains, may hold up all answers."""
 
 LONGEST_SILENCE_SECONDS = 1.0
 """How long a server that ends waits for the first request of a new connection."""
@@ -75,16 +79,16 @@ def run(options: Options, say: Callable[[str], None]) -> None:
     """
     config = load_config(options.config)
     check_exposure(config, options.host)
-    listener = _listener(options.host, options.port)
-    for line in start_lines(config, listener, options):
+    doors = open_doors(options.host, options.port, options.workers)
+    for line in start_lines(config, doors[0], options):
         say(line)
     _log_to_stderr()
     if options.workers == 1:
-        _serve(options, listener, config)
+        _serve(options, doors[0], config)
     else:
         from ai21_chains.serving._workers import Workers
 
-        Workers(options, listener).run()
+        Workers(options, doors, config).run()
 
 
 def check_exposure(config: ServerConfig, host: str) -> None:
@@ -108,9 +112,9 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def start_lines(config: ServerConfig, listener: socket.socket, options: Options) -> Iterator[str]:
+def start_lines(config: ServerConfig, door: socket.socket, options: Options) -> Iterator[str]:
     """Say what is served, where, and what to mind."""
-    host, port = listener.getsockname()[:2]
+    host, port = door.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     yield f"ai21-chains serves on http://{shown}:{port} (OpenAI's API; docs at /openapi.json)"
     yield f"Models: {', '.join(config.models) or 'none'}"
@@ -124,24 +128,6 @@ def start_lines(config: ServerConfig, listener: socket.socket, options: Options)
         yield f"Warning: {warning}"
     if options.workers > 1:
         yield f"{options.workers} workers"
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if os.name != "nt":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        # From now on clients may come; they wait until the first worker is ready.
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        raise AI21Error(
-            f"Cannot listen on port {port} of {host} ({error.strerror}); choose another with --port"
-        ) from None
-    listener.set_inheritable(True)
-    return listener
 
 
 def _log_to_stderr() -> None:
@@ -159,33 +145,60 @@ def _log_to_stderr() -> None:
         logger.setLevel(logging.WARNING if name == "uvicorn.error" else logging.INFO)
 
 
-def work(options: Options, listener: socket.socket) -> None:
-    """Serve, as one of several processes with the same socket, until the first of them ends."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def work(options: Options, doors: list[socket.socket], number: int) -> None:
+    """Serve, as one of several processes, until the one that began them ends."""
     if hasattr(os, "setpgrp"):
         # What a terminal sends is for the first process, which hands it on.
         os.setpgrp()
+    door = doors[number]
+    unbar(door)
+    for other in doors:
+        if other is not door:
+            other.close()
     try:
-        _serve(options, listener, load_config(options.config), parent=os.getppid())
+        _serve(options, door, load_config(options.config), parent=os.getppid())
     except AI21Error as error:
         _log.error("%s", error)
         sys.exit(1)
 
 
+def hold_signals(hold: bool) -> None:
+    """Have the signals to end wait, or not any more: who may have clients must end in good order.
+
+    Args:
+        hold: Whether they are to wait, as they also do in processes that are begun meanwhile.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        how = signal.SIG_BLOCK if hold else signal.SIG_UNBLOCK
+        signal.pthread_sigmask(how, {signal.SIGTERM, signal.SIGINT})
+
+
+def load(config: ServerConfig) -> None:
+    """Load what a configuration needs. It takes a second: mistakes in it are told before.
+
+    What is loaded stays, so the garbage collector need not look at it again: it would hold up
+    answers, and write to memory that workers share.
+    """
+    # httpx loads httpcore with the first request, which would wait for it.
+    for name in ("app", "_connection", "_heads", *(["keys"] if config.has_keys else [])):
+        import_module(f"ai21_chains.serving.{name}")
+    import_module("httpcore")
+    gc.freeze()
+
+
 def _serve(
-    options: Options, listener: socket.socket, config: ServerConfig, parent: int | None = None
+    options: Options, door: socket.socket, config: ServerConfig, parent: int | None = None
 ) -> None:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
-    # A mistake in the configuration is told before this is loaded, which takes a second.
+    hold_signals(True)  # until `_Server` listens to them: clients may wait at the door already
+    sys.setswitchinterval(LONGEST_TURN_SECONDS)
+    load(config)
     from ai21_chains.serving._connection import Connection
     from ai21_chains.serving._heads import HeadLimit
     from ai21_chains.serving.app import Gateway
 
     _pool.direct_connection = Connection
-    # httpx loads it with the first request, which would wait for it.
-    import_module("httpcore")
-
     gateway = Gateway(config)
     settings = uvicorn.Config(
         gateway,
@@ -197,7 +210,7 @@ def _serve(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         ws="none",
     )
-    _Server(settings, gateway, options, parent).run(sockets=[listener])
+    _Server(settings, gateway, options, parent).run(sockets=[door])
 
 
 class _Server(uvicorn.Server):
@@ -214,13 +227,13 @@ class _Server(uvicorn.Server):
         self._reloading: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end."""
-        if self._gateway.draining:
-            self.should_exit, self.force_exit = True, sig == signal.SIGINT
-            return
-        self._gateway.draining = True
-        pause = 0.0 if sig == signal.SIGINT else self._gateway.config.drain_seconds
-        self._stop_at = time.monotonic() + pause
+        """Begin to end; SIGTERM may come twice, from the first process and whoever ends all."""
+        if not self._gateway.draining:
+            self._gateway.draining = True
+            pause = 0.0 if sig == signal.SIGINT else self._gateway.config.drain_seconds
+            self._stop_at = time.monotonic() + pause
+        elif sig == signal.SIGINT:
+            self.should_exit = self.force_exit = True
 
     async def on_tick(self, counter: int) -> bool:
         """Look after the time, every tenth of a second."""
@@ -235,6 +248,7 @@ class _Server(uvicorn.Server):
         Raises:
             AI21Error: What the configuration wants cannot be had.
         """
+        hold_signals(False)
         await self._gateway.open()
         await super().startup(sockets)
         if hasattr(signal, "SIGHUP"):
@@ -252,22 +266,21 @@ class _Server(uvicorn.Server):
     async def _shut(self, door: socket.socket) -> None:
         """Stop listening, without losing who has connected and was not accepted yet.
 
-        A connection that waits in the kernel is reset when the socket is closed. So a second handle
-        keeps it open until all of them are accepted, or as many as come within a moment: other
-        workers may have the socket too, and let further ones in.
+        The kernel resets the connections that wait in a socket when it is closed. So first no
+        others may begin, then those are accepted that have begun; a second handle keeps the socket
+        open until none are left.
         """
-        loop = asyncio.get_running_loop()
-        last_call = loop.time() + LAST_CALL_SECONDS
+        bar(door)
+        await asyncio.sleep(LAST_CALL_SECONDS)
         with door.dup() as last:
             last.setblocking(False)
             for server in self.servers:
                 server.close()
             await asyncio.sleep(0)
             door.close()
-            with suppress(BlockingIOError):
-                while loop.time() < last_call:
-                    connection, _ = last.accept()
-                    await loop.connect_accepted_socket(self._protocol, connection)
+            accepted = accept_all(last)
+        for connection in accepted:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
 
     def _protocol(self) -> asyncio.Protocol:
         protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]

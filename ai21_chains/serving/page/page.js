@@ -3,16 +3,28 @@
 
 const KEY = "ai21-chains.key";
 
-// What chains of each kind do, the field for what is asked, and the one for documents.
+// What chains of each kind do, the fields for what is asked and for documents, and what to press.
 const KINDS = {
   grounded_qa: ["Answers from documents, with verified quotes.", "question", "documents"],
   conversational_qa: ["Answers from documents, with verified quotes.", "question", "documents"],
   contextual_answers: ["Answers from a text, or says that it cannot.", "question", "context"],
-  summarize: ["Summarizes documents, with verified quotes.", null, "documents"],
+  summarize: ["Summarizes documents, with verified quotes.", null, "documents", "Summarize"],
   model: ["A plain model: it may read documents, but no quotes are verified.", "messages"],
-  extraction: ["Fills in a form from documents."],
-  grounding_check: ["Checks an answer against documents."],
-  classification: ["Labels a document, with quotes as reasons."],
+  extraction: ["Fills in a form from documents, with verified quotes.", null, "documents", "Fill in"],
+  grounding_check: ["Checks an answer against documents.", "answer", "documents", "Check"],
+  classification: ["Labels a document, with quotes as reasons.", null, "document", "Label"],
+};
+
+// Results that are no text, as lines: what each says, and the quotes that prove it.
+const LINES = {
+  extraction: ({ verified, evidence, unverified, missing }) => [
+    ...Object.entries(verified).map(([name, it]) => [`${name}: ${plain(it)}`, evidence[name]]),
+    ...Object.entries(unverified).map(([name, it]) => [`${name}: ${plain(it)} (not verified)`]),
+    ...missing.map((name) => [`${name}: not found`]),
+  ],
+  grounding_check: ({ sentences }) => sentences.map(({ text, supported, citations }) =>
+    [`${supported ? "✓" : "✗ not proven:"} ${text}`, citations]),
+  classification: ({ labels, citations }) => [[labels.join(", ") || "No label fits.", citations]],
 };
 
 const STATUS = {
@@ -34,6 +46,7 @@ const BROKEN_OFF = "The connection broke off; the answer is not complete.";
 
 const EXAMPLE = {
   question: "When does the museum open on Sundays?",
+  answer: "On Sundays the museum opens at noon. Dogs must stay outside.",
   text: `The Harbour Museum is open from Tuesday to Saturday, 10 am to 6 pm.
 On Sundays it opens at noon and closes at 5 pm. It is closed on Mondays.
 Tickets cost 9 euros; children under 12 are let in free of charge.
@@ -45,6 +58,8 @@ const count = new Intl.NumberFormat("en").format;
 const dollars = (digits) => new Intl.NumberFormat("en", {
   style: "currency", currency: "USD", minimumFractionDigits: digits, maximumFractionDigits: digits,
 }).format;
+const names = (texts) => texts.map(({ name }) => name).join(", ");
+const plain = (value) => typeof value === "string" ? value : JSON.stringify(value);
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 let targets = []; // what can be asked: name, kind, and whether it has documents of its own
@@ -141,7 +156,7 @@ async function* answer(target, question, documents, signal) {
 function chainBody({ kind }, question, documents) {
   const [, asks, place] = KINDS[kind];
   const input = asks ? { [asks]: question } : {};
-  if (documents.length) input[place] = documents;
+  if (documents.length) input[place] = place === "document" ? documents[0] : documents;
   return { input };
 }
 
@@ -149,6 +164,15 @@ function chainPiece(said) {
   if (typeof said === "string") return { text: said };
   const points = said.key_points?.flatMap((point) => point.citations);
   return { ...said, text: said.answer ?? said.text ?? "", citations: said.citations ?? points };
+}
+
+// Numbers the quotes of a result that is no text, and puts their marks behind what they prove.
+function inLines(lines) {
+  const citations = [];
+  const number = (one) => citations.push({ ...one, id: citations.length + 1 });
+  const text = lines.map(([said, quotes = []]) =>
+    [said, ...quotes.map((one) => `[${number(one)}]`)].join(" ")).join("\n");
+  return { text, citations };
 }
 
 function modelBody({ name }, question, documents) {
@@ -171,18 +195,21 @@ const chosen = () => targets[$("target").selectedIndex];
 
 function showTarget() {
   const { kind, documents } = chosen();
-  const [about, asks] = KINDS[kind];
+  const [about, asks, , verb = "Ask"] = KINDS[kind];
   $("about").textContent = documents
     ? `${about} It has a folder of its own; documents that you give are read instead.` : about;
   $("question-field").hidden = !asks;
   $("question").required = Boolean(asks);
-  $("send").textContent = asks ? "Ask" : "Summarize";
+  $("question-label").textContent = asks === "answer" ? "Answer to check" : "Question";
+  $("send").textContent = verb;
 }
 
 function given() {
   const pasted = $("text").value;
   const texts = pasted.trim() ? [{ name: "Pasted text", text: pasted }, ...files] : files;
-  return texts.map(({ name, text }) => ({ page_content: text, metadata: { source: name } }));
+  const one = KINDS[chosen().kind][2] === "document" && texts.length > 1;
+  const read = one ? [{ name: names(texts), text: texts.map(({ text }) => text).join("\n\n") }] : texts;
+  return read.map(({ name, text }) => ({ page_content: text, metadata: { source: name } }));
 }
 
 async function ask(event) {
@@ -204,6 +231,7 @@ async function ask(event) {
       add(whole, piece);
       if (piece.text) $("answer").append(piece.text);
     }
+    if (LINES[target.kind]) Object.assign(whole, inLines(LINES[target.kind](whole)));
     showAnswer({ documents, ...whole }, target.kind);
   } catch (error) {
     fail(error, whole);
@@ -361,9 +389,10 @@ function showFiles() {
 
 function fillIn() {
   const target = chosen();
-  $("question").value = EXAMPLE.question;
+  const asks = KINDS[target.kind][1];
+  $("question").value = EXAMPLE[asks] ?? EXAMPLE.question;
   if (!target.documents) $("text").value = EXAMPLE.text;
-  $(KINDS[target.kind][1] ? "question" : "send").focus();
+  $(asks ? "question" : "send").focus();
 }
 
 // --- What is served, and what was used -------------------------------------------------------
@@ -428,13 +457,12 @@ function named(name, note) {
 
 function showTargets(models, chains) {
   const before = targets.length ? $("target").value : null;
-  const askable = chains.filter(({ kind }) => KINDS[kind].length > 1);
-  targets = [...askable, ...models.map((one) => ({ name: one, kind: "model" }))];
+  targets = [...chains, ...models.map((one) => ({ name: one, kind: "model" }))];
   const group = (label, some) => make("optgroup", { label },
     ...some.map(({ kind, name }) =>
       make("option", { value: `${kind}/${name}`, textContent: name })));
   const groups = [
-    group("Chains", askable), group("Models", targets.filter(({ kind }) => kind === "model")),
+    group("Chains", chains), group("Models", targets.filter(({ kind }) => kind === "model")),
   ];
   $("target").replaceChildren(...groups.filter((one) => one.children.length));
   if (before) $("target").value = before;
