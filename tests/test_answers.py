@@ -9,6 +9,7 @@ from langchain_core.load import dumps, loads
 
 from ai21_chains import Citation, GroundedAnswer, verify_quote
 from ai21_chains.answers import Marks, sentences, unsupported_links, unsupported_numbers
+from tests.cases import each
 
 SENTENCES = {
     "plain": ["It is. Is it? Yes!", "It is.", "Is it?", "Yes!"],
@@ -37,7 +38,7 @@ SENTENCES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", SENTENCES.values(), ids=SENTENCES)
+@each("case", SENTENCES.values())
 def test_an_answer_is_split_into_sentences(case: list[str]) -> None:
     text, *expected = case
     spans = sentences(text)
@@ -67,12 +68,12 @@ UNSUPPORTED = {
 }
 
 
-@pytest.mark.parametrize(("answer", "quote"), SUPPORTED.values(), ids=SUPPORTED)
+@each(("answer", "quote"), SUPPORTED.values())
 def test_a_number_in_another_form_is_the_same_number(answer: str, quote: str) -> None:
     assert unsupported_numbers(answer, [cite(quote)]) == []
 
 
-@pytest.mark.parametrize(("answer", "quote", "found"), UNSUPPORTED.values(), ids=UNSUPPORTED)
+@each(("answer", "quote", "found"), UNSUPPORTED.values())
 def test_a_number_in_no_quote_is_listed_once(answer: str, quote: str, found: list[str]) -> None:
     assert unsupported_numbers(answer, [cite(quote)]) == found
 
@@ -90,7 +91,7 @@ MARKS = {
 }
 
 
-@pytest.mark.parametrize(("text", "shown"), MARKS.values(), ids=MARKS)
+@each(("text", "shown"), MARKS.values())
 def test_marks_are_renumbered_and_only_verified_ones_stay(text: str, shown: str | None) -> None:
     whole, split = Marks(), Marks()
     whole.verified = split.verified = frozenset({1, 2})
@@ -178,7 +179,7 @@ LINKS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "found"), LINKS.values(), ids=LINKS)
+@each(("text", "found"), LINKS.values())
 def test_a_link_in_no_quote_is_listed_once(text: str, found: list[str]) -> None:
     assert unsupported_links(text, [cite("More is at https://good.example/a for all.")]) == found
 

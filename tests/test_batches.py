@@ -33,6 +33,7 @@ from ai21_chains.errors import (
     ResponseFormatError,
     UnprocessableEntityError,
 )
+from tests.cases import each
 from tests.servers.calls import DONE, Do
 from tests.servers.scripted import CUT, RESET, Received, answer, completion, fails, scripted
 
@@ -57,14 +58,11 @@ def ainvoke(model: Any, inputs: Any, /, **options: Any) -> list[Any]:
     return asyncio.run(abatch_invoke(model, inputs, **{**QUICK, **options}))
 
 
+INVOKED = (invoke, ainvoke)
+
+
 @pytest.fixture(params=[invoke, ainvoke], ids=["sync", "async"])
 def ask(request: pytest.FixtureRequest) -> Invoke:
-    return request.param
-
-
-@pytest.fixture(params=DONE, ids=["sync", "async"])
-def act(request: pytest.FixtureRequest) -> Do:
-    """Call a method of a batch by its name, or the async form of it."""
     return request.param
 
 
@@ -95,6 +93,7 @@ def said(results: list[Any]) -> list[Any]:
 # --- From inputs to rows ---------------------------------------------------------------------
 
 
+@each("ask", INVOKED)
 def test_each_kind_of_input_that_a_model_takes_is_a_row(ask: Invoke) -> None:
     emulator = Emulator(brain=shout)
     prompt = ChatPromptTemplate.from_messages([("system", "s"), ("user", "{x}")])
@@ -126,6 +125,7 @@ def test_each_kind_of_input_that_a_model_takes_is_a_row(ask: Invoke) -> None:
     assert emulator.requests[0].form.fields == {"endpoint": [ENDPOINT]}
 
 
+@each("ask", INVOKED)
 def test_options_come_from_the_model_from_bindings_and_from_the_call(ask: Invoke) -> None:
     emulator = Emulator(brain=shout)
     model = on(emulator, temperature=0.1, max_tokens=5, top_p=0.5)
@@ -145,6 +145,7 @@ def test_options_come_from_the_model_from_bindings_and_from_the_call(ask: Invoke
     assert result.response_metadata["model_name"] == "jamba-large"
 
 
+@each("ask", INVOKED)
 def test_tools_are_sent_and_their_calls_come_back(ask: Invoke) -> None:
     def weather(city: str) -> str:
         """Look up the weather."""
@@ -158,7 +159,7 @@ def test_tools_are_sent_and_their_calls_come_back(ask: Invoke) -> None:
     assert result.tool_calls[0]["args"] == {"city": "Haifa"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("model", "inputs", "options", "words"),
     [
         ({}, [], {}, "at least one input"),
@@ -182,23 +183,6 @@ def test_tools_are_sent_and_their_calls_come_back(ask: Invoke) -> None:
         ({}, ["a"], {"poll_timeout_sec": -1}, "poll_timeout_sec should be above 0"),
         ({}, ["a"] * (MOST_ROWS + 1), {}, "at most 50,000 rows, got 50,001; split it"),
     ],
-    ids=[
-        "none",
-        "text",
-        "dict",
-        "number",
-        "part",
-        "row",
-        "no message",
-        "image",
-        "retired",
-        "jurassic",
-        "typo",
-        "range",
-        "interval",
-        "timeout",
-        "rows",
-    ],
 )
 def test_what_cannot_be_a_batch_is_refused_before_anything_is_sent(
     model: Any, inputs: Any, options: Any, words: str
@@ -218,9 +202,8 @@ def test_a_batch_that_is_too_large_is_refused() -> None:
     check_size(MOST_ROWS, MOST_BYTES)
 
 
-@pytest.mark.parametrize(
-    "model", [RunnableLambda(str), "jamba-mini"], ids=["another runnable", "a name"]
-)
+@each("ask", INVOKED)
+@each("model", [RunnableLambda(str), "jamba-mini"])
 def test_only_our_models_have_batches(ask: Invoke, model: Any) -> None:
     with pytest.raises(ConfigurationError, match="A batch needs a ChatAI21"):
         ask(model, ["a"])
@@ -229,6 +212,7 @@ def test_only_our_models_have_batches(ask: Invoke, model: Any) -> None:
 # --- From rows back to answers ---------------------------------------------------------------
 
 
+@each("ask", INVOKED)
 def test_answers_are_messages_with_their_usage(ask: Invoke) -> None:
     (result,) = ask(on(Emulator(brain=shout)), ["hi"])
 
@@ -239,6 +223,7 @@ def test_answers_are_messages_with_their_usage(ask: Invoke) -> None:
     assert cost(result) > 0
 
 
+@each("ask", INVOKED)
 def test_a_row_that_fails_costs_no_other_one(ask: Invoke) -> None:
     results = ask(on(Emulator(brain=shout, pending_looks=2)), ["a", "fail", "b", "fail", "c"])
 
@@ -248,6 +233,7 @@ def test_a_row_that_fails_costs_no_other_one(ask: Invoke) -> None:
     assert results[1].status_code == 400
 
 
+@each("ask", INVOKED)
 def test_the_first_error_is_raised_if_that_is_wanted_and_says_where_the_others_are(
     ask: Invoke,
 ) -> None:
@@ -260,6 +246,7 @@ def test_the_first_error_is_raised_if_that_is_wanted_and_says_where_the_others_a
     assert said(ask(on(emulator), ["a"], return_exceptions=False)) == ["A"]
 
 
+@each("ask", INVOKED)
 def test_a_model_that_the_server_does_not_know_fails_in_its_rows(ask: Invoke) -> None:
     (result,) = ask(on(Emulator()), ["a"], model="jamba-next")
 
@@ -267,7 +254,8 @@ def test_a_model_that_the_server_does_not_know_fails_in_its_rows(ask: Invoke) ->
     assert "model is not supported" in str(result)
 
 
-@pytest.mark.parametrize("end", ["EXPIRED", "STALE"])
+@each("ask", INVOKED)
+@each("end", ["EXPIRED", "STALE"])
 def test_a_batch_that_ends_early_keeps_the_rows_that_were_done(ask: Invoke, end: str) -> None:
     emulator = Emulator(brain=shout, pending_looks=1)
     emulator.state(Batches).ends_as = end
@@ -279,6 +267,7 @@ def test_a_batch_that_ends_early_keeps_the_rows_that_were_done(ask: Invoke, end:
     assert f"which is {end}. Submit this input again" in str(results[2])
 
 
+@each("ask", INVOKED)
 def test_a_batch_that_fails_as_a_whole_has_an_error_for_each_row(ask: Invoke) -> None:
     emulator = Emulator()
     emulator.state(Batches).ends_as = "FAILED"
@@ -286,6 +275,7 @@ def test_a_batch_that_fails_as_a_whole_has_an_error_for_each_row(ask: Invoke) ->
     assert said(ask(on(emulator), ["a", "b"])) == [APIError, APIError]
 
 
+@each("ask", INVOKED)
 def test_progress_is_told_at_each_look(ask: Invoke) -> None:
     told: list[BatchStatus] = []
 
@@ -296,6 +286,7 @@ def test_progress_is_told_at_each_look(ask: Invoke) -> None:
     assert str(told[0]) == f"Batch {told[0].id}: PROCESSING, 1 of 3 rows done, 0 failed"
 
 
+@each("ask", INVOKED)
 def test_a_batch_is_one_request_a_few_looks_and_one_download(ask: Invoke) -> None:
     emulator = Emulator(brain=shout, pending_looks=1)
 
@@ -304,6 +295,7 @@ def test_a_batch_is_one_request_a_few_looks_and_one_download(ask: Invoke) -> Non
     assert [one.method for one in emulator.requests] == ["POST", "GET", "GET", "GET"]
 
 
+@each("ask", INVOKED)
 def test_answers_that_come_in_another_order_are_put_in_order(ask: Invoke) -> None:
     rows = [(2, "c"), (0, "a"), (1, "b")]
     with serving(*(result(place, completion(text)) for place, text in rows)) as server:
@@ -336,7 +328,8 @@ def serving(*rows: Any, status: str = "COMPLETED", counts: Any = None) -> Any:
 WHOLE = completion("ok")
 
 
-@pytest.mark.parametrize(
+@each("ask", INVOKED)
+@each(
     "row",
     [
         {"custom_id": "row-0", "response": {"status_code": 200, "body": WHOLE}},
@@ -346,14 +339,14 @@ WHOLE = completion("ok")
         {"custom_id": "row-0", **WHOLE},
         b'\r\n{"custom_id": "other", \r\n' + json.dumps(result(0, WHOLE)).encode() + b"\r\n\r\n[]",
     ],
-    ids=["openai", "no status", "response", "body", "line", "damaged lines around it"],
 )
 def test_an_answer_is_read_in_whatever_form_it_comes(ask: Invoke, row: Any) -> None:
     with serving(row) as server:
         assert said(ask(at(server), ["a"])) == ["ok"]
 
 
-@pytest.mark.parametrize(
+@each("ask", INVOKED)
+@each(
     ("row", "kind", "words"),
     [
         (result(0, {"detail": "Slow down"}, 429), RateLimitError, "Slow down"),
@@ -366,18 +359,6 @@ def test_an_answer_is_read_in_whatever_form_it_comes(ask: Invoke, row: Any) -> N
         (result(0, "text"), APIError, "could not do row 0 of batch b1: text"),
         (b"{", APIError, "There is no answer to row 0 of batch b1, which is COMPLETED"),
         (result(7, WHOLE), APIError, "There is no answer to row 0 of batch b1, which is COMPLETED"),
-    ],
-    ids=[
-        "429",
-        "500",
-        "error",
-        "no response",
-        "null",
-        "detail",
-        "choices",
-        "text",
-        "damaged",
-        "another row",
     ],
 )
 def test_whatever_is_wrong_with_a_row_is_its_error(
@@ -392,7 +373,8 @@ def test_whatever_is_wrong_with_a_row_is_its_error(
     assert fine.content == "ok"
 
 
-@pytest.mark.parametrize(
+@each("ask", INVOKED)
+@each(
     ("body", "words"),
     [
         ({"status": "PENDING"}, "not AI21's format: id: Field required"),
@@ -400,13 +382,13 @@ def test_whatever_is_wrong_with_a_row_is_its_error(
         ([], "not AI21's format: Input should be"),
         (None, "not AI21's format"),
     ],
-    ids=["no id", "no status", "list", "null"],
 )
 def test_what_is_no_batch_is_an_error(ask: Invoke, body: Any, words: str) -> None:
     with scripted(answer(body)) as server, pytest.raises(ResponseFormatError, match=words):
         ask(at(server), ["a"])
 
 
+@each("ask", INVOKED)
 def test_a_status_that_nobody_knows_is_waited_for(ask: Invoke) -> None:
     open_, done = ({"id": "b1", "status": status} for status in ("FINALIZING", "COMPLETED"))
     row = answer(json.dumps(result(0, WHOLE)).encode())
@@ -425,7 +407,8 @@ AMBIGUOUS = {
 }
 
 
-@pytest.mark.parametrize("failure", AMBIGUOUS.values(), ids=AMBIGUOUS)
+@each("ask", INVOKED)
+@each("failure", AMBIGUOUS.values())
 def test_a_batch_that_may_have_started_is_not_started_again(ask: Invoke, failure: Any) -> None:
     with scripted(failure, answer({"id": "b", "status": "PENDING"})) as server:
         with pytest.raises((APIConnectionError, APIStatusError)) as caught:
@@ -435,6 +418,7 @@ def test_a_batch_that_may_have_started_is_not_started_again(ask: Invoke, failure
     assert str(caught.value).endswith("look before you repeat it (with AI21Batch.recent(model))")
 
 
+@each("ask", INVOKED)
 def test_a_batch_that_was_refused_for_now_is_started_again(ask: Invoke) -> None:
     emulator = Emulator(brain=shout, faults=[Fault(status=429, headers={"Retry-After": "0"})])
 
@@ -442,6 +426,7 @@ def test_a_batch_that_was_refused_for_now_is_started_again(ask: Invoke) -> None:
     assert len(emulator.state(Batches).batches) == 1
 
 
+@each("ask", INVOKED)
 def test_looks_and_downloads_are_repeated(ask: Invoke) -> None:
     again = {"headers": {"Retry-After": "0"}, "status": 500}
     emulator = Emulator(brain=shout)
@@ -452,6 +437,7 @@ def test_looks_and_downloads_are_repeated(ask: Invoke) -> None:
     assert said(batch.results()) == ["A"]
 
 
+@each("ask", INVOKED)
 def test_an_error_on_the_way_names_the_batch(ask: Invoke) -> None:
     emulator = Emulator(brain=shout, faults=[Fault(status=401, path="/results")])
     with pytest.raises(APIStatusError, match="401") as caught:
@@ -472,6 +458,7 @@ def test_the_id_is_logged_when_a_batch_has_started(
     assert f"Batch {batch_id} has started" in caplog.messages
 
 
+@each("ask", INVOKED)
 def test_waiting_ends_in_time_and_the_batch_goes_on(ask: Invoke) -> None:
     emulator = Emulator(brain=shout, pending_looks=10**6)
     with pytest.raises(APITimeoutError, match="PROCESSING, 0 of 1 rows done") as caught:
@@ -495,6 +482,7 @@ async def test_waiting_in_async_code_can_be_cancelled() -> None:
 # --- A batch of another process ---------------------------------------------------------------
 
 
+@each("act", DONE)
 def test_a_batch_is_gone_on_with_by_its_id(act: Do) -> None:
     emulator = Emulator(brain=shout, pending_looks=1)
     batch = act(AI21Batch, "submit", on(emulator), ["a", "fail", "c"], temperature=0)
@@ -508,6 +496,7 @@ def test_a_batch_is_gone_on_with_by_its_id(act: Do) -> None:
     assert said(act(other, "results")) == said(results)
 
 
+@each("act", DONE)
 def test_rows_that_were_not_done_are_known_without_the_inputs(act: Do) -> None:
     emulator = Emulator(brain=shout, pending_looks=1)
     batch_id = AI21Batch.submit(on(emulator), ["a", "b", "c", "d"]).id
@@ -520,6 +509,7 @@ def test_rows_that_were_not_done_are_known_without_the_inputs(act: Do) -> None:
     assert said(act(other, "results")) == ["A", "B", APIError, APIError]
 
 
+@each("act", DONE)
 def test_a_batch_that_does_not_exist_is_not_found(act: Do) -> None:
     with pytest.raises(NotFoundError, match="Batch not found") as caught:
         act(AI21Batch(on(Emulator()), "none"), "results")
@@ -529,6 +519,7 @@ def test_a_batch_that_does_not_exist_is_not_found(act: Do) -> None:
         act(AI21Batch(on(Emulator()), ""), "status")
 
 
+@each("act", DONE)
 def test_a_batch_without_rows_that_nobody_counted_is_an_error(act: Do) -> None:
     counts = {"total": 0, "completed": 0, "failed": 0}
     with (
@@ -538,6 +529,7 @@ def test_a_batch_without_rows_that_nobody_counted_is_an_error(act: Do) -> None:
         act(AI21Batch(at(server), "b1"), "results")
 
 
+@each("act", DONE)
 def test_a_row_beyond_the_largest_batch_is_not_ours(act: Do) -> None:
     with (
         serving(result(10**9, WHOLE)) as server,
@@ -546,6 +538,7 @@ def test_a_row_beyond_the_largest_batch_is_not_ours(act: Do) -> None:
         act(AI21Batch(at(server), "b1"), "results")
 
 
+@each("act", DONE)
 def test_the_newest_batches_are_listed(act: Do) -> None:
     emulator = Emulator()
     model = on(emulator)
@@ -586,7 +579,7 @@ def test_a_file_in_ai21s_form_is_sent_as_it_is_and_read_line_by_line() -> None:
         batch.results()
 
 
-@pytest.mark.parametrize(
+@each(
     ("content", "words"),
     [
         (b"", "at least one input"),
@@ -599,7 +592,6 @@ def test_a_file_in_ai21s_form_is_sent_as_it_is_and_read_line_by_line() -> None:
         (jsonl(line(body={"model": "j2-mid"})), "cannot use j2-mid"),
         (jsonl(line(body=None)), "Line 1 of the batch is no request"),
     ],
-    ids=["empty", "no json", "list", "missing", "twice", "number", "url", "retired", "no body"],
 )
 def test_a_file_that_is_none_is_refused_with_its_line(content: bytes, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-import pytest
-
 from ai21_chains._catalog import LIVE, MODELS, RETIRED, Price, known_model
+from tests.cases import each
 
 
 def test_each_model_is_either_served_or_retired() -> None:
@@ -21,12 +20,12 @@ def test_each_model_is_either_served_or_retired() -> None:
     ]
 
 
-@pytest.mark.parametrize("model", RETIRED)
+@each("model", RETIRED)
 def test_the_successor_of_a_retired_model_is_served(model: str) -> None:
     assert RETIRED[model].successor in LIVE
 
 
-@pytest.mark.parametrize("model", MODELS)
+@each("model", MODELS)
 def test_each_model_has_a_price_and_room_for_an_answer(model: str) -> None:
     known = MODELS[model]
 
@@ -34,7 +33,7 @@ def test_each_model_has_a_price_and_room_for_an_answer(model: str) -> None:
     assert 0 < known.output_tokens <= known.context_tokens
 
 
-@pytest.mark.parametrize(
+@each(
     ("model", "price"),
     [
         ("jamba-mini", ("0.20", "0.40")),

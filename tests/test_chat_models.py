@@ -23,6 +23,7 @@ from ai21_chains.errors import (
     ConfigurationError,
     MissingAPIKeyError,
 )
+from tests.cases import each
 from tests.servers import calls
 from tests.servers.calls import Call
 from tests.servers.scripted import (
@@ -37,14 +38,13 @@ from tests.servers.scripted import (
 )
 
 
-@pytest.fixture(params=calls.CALLED, ids=lambda way: way.__name__)
-def call(request: pytest.FixtureRequest) -> Call:
-    return request.param
+def serving():
+    return scripted(says("Hello"))
 
 
 @pytest.fixture
 def server():
-    with scripted(says("Hello")) as running:
+    with serving() as running:
         yield running
 
 
@@ -73,6 +73,7 @@ def _sent(server) -> dict[str, Any]:
     return {k: v for k, v in body.items() if k not in ("messages", "stream")}
 
 
+@each("call", calls.CALLED, server=serving)
 def test_only_what_is_set_is_sent(call: Call, server) -> None:
     call(chat(server))
 
@@ -80,12 +81,14 @@ def test_only_what_is_set_is_sent(call: Call, server) -> None:
     assert server.bodies[0]["messages"] == [{"role": "user", "content": "Hi"}]
 
 
+@each("call", calls.CALLED, server=serving)
 def test_what_the_constructor_sets_is_sent(call: Call, server) -> None:
     call(chat(server, **GIVEN, model_kwargs={"mock_response": {"a": 1}}))
 
     assert _sent(server) == {**SENT, "mock_response": {"a": 1}}
 
 
+@each("call", calls.CALLED, server=serving)
 def test_what_a_call_sets_goes_first(call: Call, server) -> None:
     model = chat(server, model="jamba-mini", temperature=0.1, top_p=0.1, max_tokens=1, stop=["x"])
     call(model, **GIVEN, model_kwargs={"mock_response": {}})
@@ -93,6 +96,7 @@ def test_what_a_call_sets_goes_first(call: Call, server) -> None:
     assert _sent(server) == {**SENT, "mock_response": {}}
 
 
+@each("call", calls.CALLED, server=serving)
 def test_a_call_can_unset_what_the_constructor_sets(call: Call, server) -> None:
     model = chat(server, temperature=0.1, stop=["x"], documents=["A"], user="u")
     call(model, temperature=None, stop=[], documents=None, user=None)
@@ -100,6 +104,7 @@ def test_a_call_can_unset_what_the_constructor_sets(call: Call, server) -> None:
     assert _sent(server) == {"model": "jamba-mini"}
 
 
+@each("call", calls.CALLED, server=serving)
 def test_a_call_can_go_elsewhere_with_another_key(call: Call, server) -> None:
     with scripted([HOLD]) as other:
         model = chat(other, timeout=30, default_headers={"X-A": "1", "X-B": "1"})
@@ -111,11 +116,13 @@ def test_a_call_can_go_elsewhere_with_another_key(call: Call, server) -> None:
     assert (sent.header("x-a"), sent.header("x-b")) == (["1"], ["2"])
 
 
+@each("call", calls.CALLED)
 def test_a_call_can_have_a_timeout_and_retries_of_its_own(call: Call) -> None:
     with scripted([HOLD], says()) as server:
         assert call(chat(server), timeout=0.2, max_retries=1).content == "Hello"
 
 
+@each("call", calls.CALLED, server=serving)
 def test_a_call_can_have_an_http_client_of_its_own(call: Call, server) -> None:
     transport = Emulator().transport()
     clients = {
@@ -127,12 +134,14 @@ def test_a_call_can_have_an_http_client_of_its_own(call: Call, server) -> None:
     assert not server.requests
 
 
+@each("call", calls.CALLED, server=serving)
 def test_bound_options_are_options_of_the_call(call: Call, server) -> None:
     call(chat(server).bind(temperature=0, stop=["x"]), stop=["y"])
 
     assert _sent(server) == {"model": "jamba-mini", "temperature": 0, "stop": ["y"]}
 
 
+@each("call", calls.CALLED, server=serving)
 def test_other_clients_names_are_understood(call: Call, server) -> None:
     call(ChatAI21(model_name="ai21/jamba-large", api_base=server.url, api_key="k"))
     call(chat(server), model_name="ai21/jamba-large")
@@ -140,7 +149,8 @@ def test_other_clients_names_are_understood(call: Call, server) -> None:
     assert [body["model"] for body in server.bodies] == ["jamba-large"] * 2
 
 
-@pytest.mark.parametrize(
+@each("call", calls.CALLED)
+@each(
     ("wrong", "words"),
     [
         ({"temperature": 2.1}, "temperature"),
@@ -163,7 +173,7 @@ def test_other_clients_names_are_understood(call: Call, server) -> None:
         ({"model_kwargs": {"temperature": 1}}, "temperature"),
         ({"http_client": "x"}, "http_client"),
     ],
-    ids=lambda value: str(value)[:40],
+    server=serving,
 )
 def test_what_is_wrong_is_refused_by_name_and_nothing_is_sent(call, server, wrong, words) -> None:
     for attempt in (
@@ -176,6 +186,7 @@ def test_what_is_wrong_is_refused_by_name_and_nothing_is_sent(call, server, wron
     assert not server.requests
 
 
+@each("call", calls.CALLED, server=serving)
 def test_a_setting_that_is_changed_later_is_checked_and_used(call: Call, server) -> None:
     model = chat(server)
 
@@ -188,6 +199,7 @@ def test_a_setting_that_is_changed_later_is_checked_and_used(call: Call, server)
     assert server.requests[0].body["stop"] == ["END"]
 
 
+@each("call", calls.CALLED, server=serving)
 def test_the_constructor_needs_no_key_and_the_call_does(call: Call, server) -> None:
     with pytest.raises(MissingAPIKeyError):
         call(ChatAI21(base_url=server.url))
@@ -195,6 +207,7 @@ def test_the_constructor_needs_no_key_and_the_call_does(call: Call, server) -> N
     assert not server.requests
 
 
+@each("call", calls.CALLED, monkeypatch=pytest.MonkeyPatch.context, server=serving)
 def test_the_environment_gives_key_and_address(call: Call, server, monkeypatch) -> None:
     monkeypatch.setenv("AI21_API_KEY", "k-env\n")
     monkeypatch.setenv("AI21_API_HOST", server.url + "/")
@@ -215,6 +228,7 @@ def test_a_constructor_is_cheap() -> None:
 # --- Answers ---------------------------------------------------------------------------------
 
 
+@each("call", calls.CALLED, server=serving)
 def test_an_answer_has_everything_that_langchain_looks_for(call: Call, server) -> None:
     message = call(chat(server), model="jamba-large")
 
@@ -240,7 +254,7 @@ def test_generate_returns_all_n_answers(server) -> None:
     assert [generation.text for generation in found] == ["a", "b"]
 
 
-@pytest.mark.parametrize("call", [calls.streamed, calls.astreamed])
+@each("call", [calls.streamed, calls.astreamed], server=serving)
 def test_n_above_1_does_not_stream(call: Call, server) -> None:
     with pytest.raises(ConfigurationError, match="n above 1"):
         call(chat(server), n=2)
@@ -248,7 +262,7 @@ def test_n_above_1_does_not_stream(call: Call, server) -> None:
     assert not server.requests
 
 
-@pytest.mark.parametrize("call", [calls.invoke, calls.ainvoke])
+@each("call", [calls.invoke, calls.ainvoke], server=serving)
 def test_streaming_makes_invoke_stream(call: Call, server) -> None:
     assert call(chat(server, streaming=True)).content == "Hello"
     assert call(chat(server), stream=True).content == "Hello"
@@ -257,7 +271,7 @@ def test_streaming_makes_invoke_stream(call: Call, server) -> None:
     assert ["stream" in body for body in server.bodies] == [True, True, False]
 
 
-@pytest.mark.parametrize("call", [calls.streamed, calls.astreamed])
+@each("call", [calls.streamed, calls.astreamed], server=serving)
 def test_disable_streaming_makes_stream_invoke(call: Call, server) -> None:
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
     assert call(chat(server, disable_streaming=True)).content == "Hello"
@@ -267,6 +281,7 @@ def test_disable_streaming_makes_stream_invoke(call: Call, server) -> None:
     assert ["stream" in body for body in server.bodies] == [False, False, True]
 
 
+@each("call", calls.CALLED, server=serving)
 def test_output_version_v1_gives_content_blocks(call: Call, server) -> None:
     blocks = call(chat(server, output_version="v1")).content
 
@@ -288,7 +303,7 @@ class Listener(BaseCallbackHandler):
         self.errors.append(error)
 
 
-@pytest.mark.parametrize("call", [calls.streamed, calls.astreamed])
+@each("call", [calls.streamed, calls.astreamed], server=serving)
 def test_each_token_is_called_back_once(call: Call, server) -> None:
     listener = Listener()
     call(chat(server), config={"callbacks": [listener]})
@@ -323,6 +338,7 @@ async def test_async_events_v3_carry_each_token_once(server) -> None:
     assert [text async for text in events.text] == ["Hel", "lo"]
 
 
+@each("call", calls.CALLED)
 def test_errors_are_called_back(call: Call) -> None:
     listener = Listener()
     with scripted(fails("401 Unauthorized")) as server, pytest.raises(AuthenticationError):
@@ -354,6 +370,7 @@ def test_a_batch_keeps_what_succeeded() -> None:
         assert found[2].content == "fine"
 
 
+@each("call", calls.CALLED, server=serving)
 def test_fallbacks_take_over(call: Call, server) -> None:
     with scripted(fails("503 Busy")) as busy:
         model = chat(busy).with_fallbacks([chat(server)])
@@ -372,10 +389,9 @@ def look(city: str) -> str:
     return city
 
 
-@pytest.mark.parametrize(
+@each(
     "prepare",
     [lambda m: m.bind_tools([look]), lambda m: m.with_structured_output(Joke)],
-    ids=["bind_tools", "with_structured_output"],
 )
 def test_tools_and_schemas_reach_the_fallbacks(prepare) -> None:
     called = [
@@ -391,7 +407,7 @@ def test_tools_and_schemas_reach_the_fallbacks(prepare) -> None:
     assert server.bodies[0]["tools"] == busy.bodies[0]["tools"]
 
 
-@pytest.mark.parametrize("call", [calls.invoke, calls.ainvoke])
+@each("call", [calls.invoke, calls.ainvoke])
 def test_retries_of_langchain_work_on_top(call: Call) -> None:
     with scripted(fails("503 Busy"), says()) as server:
         model = chat(server).with_retry(stop_after_attempt=2, wait_exponential_jitter=False)
@@ -403,7 +419,7 @@ def test_annotations_can_be_read_at_run_time() -> None:
         assert "return" in get_type_hints(getattr(ChatAI21, name))
 
 
-@pytest.mark.parametrize("call", [calls.invoke, calls.ainvoke])
+@each("call", [calls.invoke, calls.ainvoke], server=serving)
 def test_a_cache_answers_the_same_question_only(call: Call, server) -> None:
     model = chat(server, cache=InMemoryCache())
     for _ in range(2):
@@ -444,6 +460,7 @@ def test_a_rate_limiter_slows_calls_down(server) -> None:
     assert time.monotonic() - start > 0.15
 
 
+@each("call", calls.CALLED, server=serving)
 def test_fields_can_be_configured_per_call(call: Call, server) -> None:
     model = chat(server).configurable_fields(
         temperature=ConfigurableField(id="temperature"), model=ConfigurableField(id="model")
@@ -514,7 +531,7 @@ def test_messages_are_trimmed_by_the_models_count() -> None:
     assert [message.content for message in kept] == ["last"]
 
 
-@pytest.mark.parametrize("call", [calls.streamed, calls.astreamed])
+@each("call", [calls.streamed, calls.astreamed])
 def test_tool_calls_are_put_together_from_a_stream(call: Call) -> None:
     def piece(**function: Any) -> bytes:
         first = {"id": "c-1", "type": "function"} if "name" in function else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 
 import httpx
 import pytest
@@ -17,25 +18,26 @@ from ai21_chains.errors import (
     ConfigurationError,
     MissingAPIKeyError,
 )
+from tests.cases import each
 from tests.servers import calls
 from tests.servers.calls import Ask
 from tests.servers.scripted import answer, completion, fails, says, scripted
 
 
-@pytest.fixture(params=calls.ASKED, ids=lambda way: way.__name__)
-def ask(request: pytest.FixtureRequest) -> Ask:
-    return request.param
+def serving():
+    return scripted(says("Hello"))
 
 
 @pytest.fixture
 def server():
-    with scripted(says("Hello")) as running:
+    with serving() as running:
         yield running
 
 
 # --- The request -----------------------------------------------------------------------------
 
 
+@each("ask", calls.ASKED, server=serving)
 def test_the_body_is_exactly_what_was_asked(ask: Ask, server) -> None:
     assert ask(AI21Client(base_url=server.url, api_key="k"), temperature=0, stop=["é"]) == "Hello"
 
@@ -54,6 +56,7 @@ def test_the_body_is_exactly_what_was_asked(ask: Ask, server) -> None:
     assert sent.header("content-length") == [str(len(sent.content))]
 
 
+@each("ask", calls.ASKED, server=serving)
 def test_the_headers_are_these(ask: Ask, server) -> None:
     ask(AI21Client(base_url=server.url, api_key="k-1"))
 
@@ -68,13 +71,14 @@ def test_the_headers_are_these(ask: Ask, server) -> None:
     assert not sent.header("cookie")
 
 
-@pytest.mark.parametrize("end", ["", "/", "//"])
+@each("end", ["", "/", "//"], server=serving)
 def test_a_slash_at_the_end_of_base_url_makes_no_difference(end: str, server) -> None:
     calls.complete(AI21Client(base_url=server.url + end, api_key="k"))
 
     assert server.requests[0].target == "/studio/v1/chat/completions"
 
 
+@each("ask", calls.ASKED, server=serving)
 def test_given_headers_replace_ours_whatever_their_case(ask: Ask, server) -> None:
     given = {"user-agent": "mine", "ACCEPT": "x/y", "X-Tenant": "a", "authorization": "Basic b"}
     ask(AI21Client(base_url=server.url, api_key="k", headers=given))
@@ -84,7 +88,8 @@ def test_given_headers_replace_ours_whatever_their_case(ask: Ask, server) -> Non
     assert [sent.header(name) for name in names] == [["mine"], ["x/y"], ["a"], ["Basic b"]]
 
 
-@pytest.mark.parametrize(
+@each("ask", calls.ASKED)
+@each(
     "headers",
     [
         pytest.param({"X-A": "b\r\nX-Evil: 1"}, id="line-break"),
@@ -92,6 +97,7 @@ def test_given_headers_replace_ours_whatever_their_case(ask: Ask, server) -> Non
         pytest.param({"X A": "b"}, id="space-in-the-name"),
         pytest.param({"": "b"}, id="no-name"),
     ],
+    server=serving,
 )
 def test_headers_that_http_does_not_allow_are_refused(ask: Ask, server, headers) -> None:
     with pytest.raises(ConfigurationError, match="header") as caught:
@@ -101,7 +107,8 @@ def test_headers_that_http_does_not_allow_are_refused(ask: Ask, server, headers)
     assert not server.requests
 
 
-@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".invalid"])
+@each("ask", calls.ASKED)
+@each("host", ["a..b", "a" * 64 + ".invalid"])
 def test_a_host_name_that_is_none_is_an_error_of_ours(ask: Ask, host: str) -> None:
     with pytest.raises(AI21Error, match="base_url"):
         ask(AI21Client(base_url=f"http://{host}/v1", api_key="k", max_retries=0))
@@ -114,7 +121,8 @@ async def _async_key() -> str:
     return "k-async"
 
 
-@pytest.mark.parametrize(
+@each("ask", calls.ASKED)
+@each(
     ("given", "sent"),
     [
         pytest.param("k", "k", id="string"),
@@ -123,6 +131,7 @@ async def _async_key() -> str:
         pytest.param(lambda: "k", "k", id="callable"),
         pytest.param(lambda: SecretStr("k\n"), "k", id="callable-SecretStr"),
     ],
+    server=serving,
 )
 def test_a_key_may_be_given_as(ask: Ask, server, given, sent: str) -> None:
     ask(AI21Client(base_url=server.url, api_key=given))
@@ -130,14 +139,14 @@ def test_a_key_may_be_given_as(ask: Ask, server, given, sent: str) -> None:
     assert server.requests[0].key == sent
 
 
-@pytest.mark.parametrize("ask", [calls.acomplete, calls.astream])
+@each("ask", [calls.acomplete, calls.astream], server=serving)
 def test_an_async_callable_gives_the_key_of_async_calls(ask: Ask, server) -> None:
     ask(AI21Client(base_url=server.url, api_key=_async_key))
 
     assert server.requests[0].key == "k-async"
 
 
-@pytest.mark.parametrize("ask", [calls.complete, calls.stream])
+@each("ask", [calls.complete, calls.stream], server=serving)
 def test_an_async_callable_is_refused_for_sync_calls(ask: Ask, server) -> None:
     with pytest.raises(ConfigurationError, match="async callable"):
         ask(AI21Client(base_url=server.url, api_key=_async_key))
@@ -145,6 +154,7 @@ def test_an_async_callable_is_refused_for_sync_calls(ask: Ask, server) -> None:
     assert not server.requests
 
 
+@each("ask", calls.ASKED, server=serving)
 def test_a_callable_is_asked_for_each_request(ask: Ask, server) -> None:
     keys = iter(["k-1", "k-2"])
     client = AI21Client(base_url=server.url, api_key=lambda: next(keys))
@@ -152,6 +162,20 @@ def test_a_callable_is_asked_for_each_request(ask: Ask, server) -> None:
     ask(client)
 
     assert [request.key for request in server.requests] == ["k-1", "k-2"]
+
+
+@each("ask", calls.ASKED, server=serving)
+def test_a_callable_that_may_block_does_not_keep_the_event_loop(ask: Ask, server) -> None:
+    threads = []
+
+    def given() -> str:
+        threads.append(threading.current_thread())
+        return "k"
+
+    ask(AI21Client(base_url=server.url, api_key=given))
+
+    awaited = ask in (calls.acomplete, calls.astream)
+    assert (threads[0] is threading.main_thread()) is not awaited
 
 
 def _fails() -> str:
@@ -162,6 +186,7 @@ async def _fails_later() -> str:
     raise OSError("vault of k-secret is closed")
 
 
+@each("ask", calls.ASKED, server=serving)
 def test_a_callable_that_fails_is_named_as_the_reason(ask: Ask, server) -> None:
     failing = [_fails] if ask in (calls.complete, calls.stream) else [_fails, _fails_later]
     for function in failing:
@@ -172,10 +197,11 @@ def test_a_callable_that_fails_is_named_as_the_reason(ask: Ask, server) -> None:
     assert not server.requests
 
 
-@pytest.mark.parametrize(
+@each("ask", calls.ASKED)
+@each(
     "key",
     [None, "", " \n", lambda: "", lambda: None, SecretStr("")],
-    ids=["none", "empty", "blank", "callable-empty", "callable-none", "secret-empty"],
+    server=serving,
 )
 def test_without_a_key_nothing_is_sent(ask: Ask, server, key) -> None:
     with pytest.raises(MissingAPIKeyError, match="AI21_API_KEY"):
@@ -184,13 +210,15 @@ def test_without_a_key_nothing_is_sent(ask: Ask, server, key) -> None:
     assert not server.requests
 
 
+@each("ask", calls.ASKED, server=serving)
 def test_an_authorization_header_stands_in_for_the_key(ask: Ask, server) -> None:
     ask(AI21Client(base_url=server.url, headers={"Authorization": "Token t"}))
 
     assert server.requests[0].header("authorization") == ["Token t"]
 
 
-@pytest.mark.parametrize("key", ["schlüssel", "a\nb", "a\x00b", "密钥"])
+@each("ask", calls.ASKED)
+@each("key", ["schlüssel", "a\nb", "a\x00b", "密钥"], server=serving)
 def test_a_key_that_is_none_is_refused_and_not_repeated(ask: Ask, server, key: str) -> None:
     with pytest.raises(ConfigurationError, match="api_key holds characters") as caught:
         ask(AI21Client(base_url=server.url, api_key=key))
@@ -199,6 +227,7 @@ def test_a_key_that_is_none_is_refused_and_not_repeated(ask: Ask, server, key: s
     assert not server.requests
 
 
+@each("ask", calls.ASKED)
 def test_two_keys_side_by_side_do_not_mix(ask: Ask) -> None:
     def door(request):
         refused = {"detail": "Forbidden: Bad or missing Apikey/JWT."}
@@ -213,6 +242,7 @@ def test_two_keys_side_by_side_do_not_mix(ask: Ask) -> None:
                 ask(bad)
 
 
+@each("ask", calls.ASKED)
 def test_cookies_are_not_kept(ask: Ask) -> None:
     with scripted(
         fails("401 Unauthorized", None, "set-cookie: session=a; Path=/"), says()
@@ -228,7 +258,8 @@ def test_cookies_are_not_kept(ask: Ask) -> None:
 # --- Redirects -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
+@each("ask", calls.ASKED)
+@each("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
 def test_a_redirect_is_an_error_and_the_key_goes_nowhere_else(ask: Ask, status: str) -> None:
     with scripted(says()) as other:
         location = f"location: {other.url}/chat/completions"
@@ -248,6 +279,7 @@ def _own(**settings) -> tuple[httpx.Client, httpx.AsyncClient]:
     return httpx.Client(**settings), httpx.AsyncClient(**settings)
 
 
+@each("ask", calls.ASKED)
 def test_own_clients_are_used_as_they_are_and_not_closed(ask: Ask) -> None:
     seen = []
 
@@ -282,6 +314,7 @@ def _unchunked(body: bytes) -> bytes:
     return found
 
 
+@each("ask", calls.ASKED)
 def test_a_closed_client_is_named(ask: Ask) -> None:
     sync, other = _own()
     sync.close()
@@ -291,6 +324,7 @@ def test_a_closed_client_is_named(ask: Ask) -> None:
         ask(AI21Client(api_key="k", http_client=sync, http_async_client=other))
 
 
+@each("ask", calls.ASKED)
 def test_a_proxy_does_not_go_with_an_own_client(ask: Ask) -> None:
     sync, other = _own(transport=httpx.MockTransport(lambda _: httpx.Response(500)))
 
@@ -298,7 +332,8 @@ def test_a_proxy_does_not_go_with_an_own_client(ask: Ask) -> None:
         ask(AI21Client(api_key="k", http_client=sync, http_async_client=other, proxy="http://x:1"))
 
 
-@pytest.mark.parametrize(
+@each("ask", calls.ASKED)
+@each(
     ("own", "given", "used"),
     [
         pytest.param(None, None, {"connect": 10, "read": 300}, id="httpx-default-is-ours"),
@@ -322,6 +357,7 @@ def test_the_timeout_that_counts(ask: Ask, own, given, used) -> None:
     assert {name: seen[0][name] for name in used} == used
 
 
+@each("ask", calls.ASKED, server=serving)
 def test_what_has_no_json_form_is_not_sent(ask: Ask, server) -> None:
     with pytest.raises(ConfigurationError):
         ask(AI21Client(base_url=server.url, api_key="k"), user=object())
@@ -335,6 +371,7 @@ def test_the_representation_of_a_client_holds_no_secret() -> None:
     assert "secret" not in repr(client)
 
 
+@each("ask", calls.ASKED)
 def test_an_informational_answer_is_passed_over(ask: Ask) -> None:
     def script(request):
         return [b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", *says()(request)]
@@ -343,6 +380,7 @@ def test_an_informational_answer_is_passed_over(ask: Ask) -> None:
         assert ask(AI21Client(base_url=server.url, api_key="k")) == "Hello"
 
 
+@each("ask", calls.ASKED)
 def test_a_whole_answer_to_a_stream_request_is_one_event(ask: Ask) -> None:
     for kind in ("application/json", "text/plain", "text/event-stream"):
         headers = [f"content-type: {kind}"]

@@ -16,6 +16,7 @@ from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
 from ai21_chains import _content_blocks as _content_blocks  # registers the translator
 from ai21_chains._messages import ChunkReader, generations, to_wire
 from ai21_chains._wire import Completion, JSONObject
+from tests.cases import each
 
 CITATION = {"type": "citation", "title": "a.md", "cited_text": "sunny", "start_index": 0}
 CLOSING = {"model_provider": "ai21"}
@@ -130,7 +131,7 @@ def streamed(events: list[JSONObject], **options: str) -> AIMessageChunk:
     return cast(AIMessageChunk, reduce(operator.add, chunks))
 
 
-@pytest.mark.parametrize(("events", "story"), ANSWERS)
+@each(("events", "story"), ANSWERS)
 def test_the_sum_of_a_stream_tells_the_story(
     events: list[JSONObject], story: list[tuple[str, object]]
 ) -> None:
@@ -140,7 +141,7 @@ def test_the_sum_of_a_stream_tells_the_story(
     assert told(message.content_blocks) == story
 
 
-@pytest.mark.parametrize(("events", "story"), ANSWERS)
+@each(("events", "story"), ANSWERS)
 def test_output_version_v1_tells_it_in_the_content(
     events: list[JSONObject], story: list[tuple[str, object]]
 ) -> None:
@@ -153,7 +154,7 @@ def test_output_version_v1_tells_it_in_the_content(
 
 
 @in_beta
-@pytest.mark.parametrize(("events", "story"), ANSWERS)
+@each(("events", "story"), ANSWERS)
 def test_version_3_of_the_events_tells_it_and_keeps_the_protocol(
     events: list[JSONObject], story: list[tuple[str, object]]
 ) -> None:
@@ -167,7 +168,7 @@ def test_version_3_of_the_events_tells_it_and_keeps_the_protocol(
 
 
 @in_beta
-@pytest.mark.parametrize(("events", "story"), ANSWERS)
+@each(("events", "story"), ANSWERS)
 async def test_it_is_the_same_story_in_async_code(
     events: list[JSONObject], story: list[tuple[str, object]]
 ) -> None:
@@ -176,6 +177,23 @@ async def test_it_is_the_same_story_in_async_code(
 
     assert_valid_event_stream([event async for event in stream])
     assert told((await stream.output).content_blocks) == story
+
+
+@in_beta
+def test_a_call_that_was_cut_off_is_one_invalid_call_in_each_of_the_ways() -> None:
+    cut = [event(tool_calls=[call(0, "a", name="rm", arguments='{"path": "/ho')])]
+    cut[0]["choices"][0]["finish_reason"] = "length"
+    model = Player(events=cut)
+    whole = reduce(operator.add, model.stream("Hi"))
+    parts = reduce(operator.add, Player(events=cut, output_version="v1").stream("Hi"))
+    events = list(model.stream_events("Hi", version="v3"))
+    output = model.stream_events("Hi", version="v3").output
+
+    assert_valid_event_stream(events)
+    assert told(whole.content_blocks) == [("invalid_tool_call", '{"path": "/ho"]')]
+    assert told(parts.content_blocks) == [("tool_call_chunk", '{"path": "/ho"]')]
+    assert told(output.content_blocks) == [("invalid_tool_call", '{"path": "/ho"]')]
+    assert [*whole.tool_calls, *parts.tool_calls, *output.tool_calls] == []
 
 
 def test_the_pieces_of_a_stream_have_blocks_of_their_own() -> None:
@@ -222,8 +240,8 @@ def test_a_whole_answer_tells_the_same_as_its_stream() -> None:
     ]
 
 
-@pytest.mark.parametrize("options", [{}, {"output_version": "v1"}])
-@pytest.mark.parametrize(("events", "story"), ANSWERS)
+@each("options", [{}, {"output_version": "v1"}])
+@each(("events", "story"), ANSWERS)
 def test_what_was_streamed_can_be_sent_back(
     events: list[JSONObject], story: list[tuple[str, object]], options: dict[str, str]
 ) -> None:
@@ -279,7 +297,7 @@ def test_citations_after_the_text_of_a_stream_belong_to_it() -> None:
 # --- Contents that are lists -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("content", "blocks"),
     [
         pytest.param("", [], id="empty"),

@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from ai21_chains import ChatAI21, create_grounded_qa_chain
 from ai21_chains._cost import cost
 from ai21_chains.errors import ConfigurationError
+from tests.cases import each
 
 USAGE = {"input_tokens": 1_000_000, "output_tokens": 1_000_000, "total_tokens": 2_000_000}
 
@@ -20,7 +21,7 @@ def _message(usage: Any = USAGE, **metadata: str) -> AIMessage:
     return AIMessage("Hello", usage_metadata=usage, response_metadata=metadata)
 
 
-@pytest.mark.parametrize(
+@each(
     ("model", "dollars"),
     [
         ("jamba-mini", "0.6"),
@@ -90,7 +91,7 @@ def test_a_usage_without_its_model_asks_for_it() -> None:
         cost(USAGE)
 
 
-@pytest.mark.parametrize(
+@each(
     "answer",
     [
         _message(usage=None),
@@ -101,7 +102,6 @@ def test_a_usage_without_its_model_asks_for_it() -> None:
         {"input_tokens": True, "output_tokens": 2},
         {"input_tokens": -1, "output_tokens": 2},
     ],
-    ids=["no-usage", "question", "empty", "half", "text", "bool", "negative"],
 )
 def test_an_answer_without_usage_is_refused(answer: Any) -> None:
     with pytest.raises(ConfigurationError, match="no usage"):

@@ -18,6 +18,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from ai21_chains.documents import load_documents, read_text
 from ai21_chains.errors import AI21Error, DocumentError, MissingExtraError
+from tests.cases import each
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "documents"
 MANUAL = EXAMPLES / "coffee_machine_manual.pdf"
@@ -60,7 +61,7 @@ def refusal(path: Path | str, **options: int) -> str:
 # Text
 
 
-@pytest.mark.parametrize("ending", [".txt", ".md", ".markdown", ".rst", ".csv", ".TXT"])
+@each("ending", [".txt", ".md", ".markdown", ".rst", ".csv", ".TXT"])
 def test_the_content_of_a_text_file_is_the_file_character_by_character(
     tmp_path: Path, ending: str
 ) -> None:
@@ -89,7 +90,7 @@ def test_any_bytes_are_loaded_or_refused(
         assert all(texts(path))
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@each("encoding", ["utf-8-sig", "utf-16"])
 def test_a_byte_order_mark_decides_the_encoding_and_is_not_part_of_the_text(
     tmp_path: Path, encoding: str
 ) -> None:
@@ -111,7 +112,7 @@ def test_metadata_of_a_text_file(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(
+@each(
     ("markdown", "heading"),
     [
         ("intro\n\n## Second level ##\n# First", "Second level"),
@@ -129,7 +130,7 @@ def test_the_title_of_markdown_is_its_first_heading(
     assert title(write(tmp_path / "a.md", markdown)) == heading
 
 
-@pytest.mark.parametrize(
+@each(
     ("rst", "heading"),
     [
         ("========\nOverview\n========\ntext", "Overview"),
@@ -172,7 +173,7 @@ def test_html_keeps_the_layout_of_preformatted_text(tmp_path: Path) -> None:
     assert texts(path) == ["Run\n\nif x:\n    y()\n\nnow"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("html", "expected"),
     [
         ("<h1>Green <i>tea</i></h1><h1>Second</h1>", "Green tea"),
@@ -234,7 +235,7 @@ def test_a_blank_page_gives_no_document_but_is_counted_and_logged(
     assert read_text(path) == "one\f\fthree"
 
 
-@pytest.mark.parametrize(
+@each(
     ("lines", "expected"),
     [
         ("an exam-\nple", "an example"),
@@ -255,7 +256,7 @@ def test_other_pages_decide_whether_a_hyphen_belongs_to_the_word(tmp_path: Path)
     assert texts(path) == ["a well-known rule", "It is well-known."]
 
 
-@pytest.mark.parametrize(("rotation", "origin"), [(90, (400, 0)), (270, (0, 800))])
+@each(("rotation", "origin"), [(90, (400, 0)), (270, (0, 800))])
 def test_a_landscape_page_is_read_in_full(
     tmp_path: Path, rotation: int, origin: tuple[int, int]
 ) -> None:
@@ -311,11 +312,6 @@ def test_without_pypdfium2_the_error_names_the_extra() -> None:
     )
 
 
-def test_importing_the_module_does_not_import_pypdfium2() -> None:
-    program = "import ai21_chains.documents, sys; sys.exit('pypdfium2' in sys.modules)"
-    subprocess.run([sys.executable, "-c", program], check=True)
-
-
 # Folders and several paths
 
 
@@ -347,7 +343,7 @@ def test_a_generator_of_paths_will_do_and_no_paths_give_no_documents(tmp_path: P
     assert load_documents([]) == []
 
 
-@pytest.mark.parametrize("content", ["plain", "# Title\r\n\r\ntext"])
+@each("content", ["plain", "# Title\r\n\r\ntext"])
 def test_every_document_is_a_slice_of_the_text_of_its_file(tmp_path: Path, content: str) -> None:
     write(tmp_path / "a.md", content)
     write(tmp_path / "b.html", f"<p>{content}</p>")
@@ -380,12 +376,12 @@ def test_an_unsupported_file_named_explicitly_is_refused(tmp_path: Path) -> None
     assert refusal(path).startswith("this kind of file is not supported (")
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.pdf", "a.html"])
+@each("name", ["a.txt", "a.pdf", "a.html"])
 def test_an_empty_file_is_refused(tmp_path: Path, name: str) -> None:
     assert refusal(write(tmp_path / name, "")) == "the file is empty"
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "content"),
     [("a.txt", " \n\t\n"), ("a.md", b"\xef\xbb\xbf"), ("a.html", "<script>x</script> <p></p>")],
 )
@@ -404,12 +400,12 @@ def test_an_encrypted_pdf_is_refused(tmp_path: Path) -> None:
     assert refusal(path) == "the PDF is encrypted; save a copy without a password"
 
 
-@pytest.mark.parametrize("data", [b"not a PDF", MANUAL.read_bytes()[:600]])
+@each("data", [b"not a PDF", MANUAL.read_bytes()[:600]])
 def test_a_broken_pdf_is_refused(tmp_path: Path, data: bytes) -> None:
     assert refusal(write(tmp_path / "a.pdf", data)) == "the PDF is broken or not a PDF at all"
 
 
-@pytest.mark.parametrize("data", [b"a\0b", b"\xff\xd8\x00\x10JFIF", b"\xff\xfe\0\0a\0\0\0"])
+@each("data", [b"a\0b", b"\xff\xd8\x00\x10JFIF", b"\xff\xfe\0\0a\0\0\0"])
 def test_binary_data_is_refused(tmp_path: Path, data: bytes) -> None:
     assert refusal(write(tmp_path / "a.txt", data)) == (
         "binary data, not text (there are NUL bytes in the file)"
@@ -477,7 +473,7 @@ def test_the_example_folder_loads_with_titles_and_pages() -> None:
     assert [document.metadata.get("page") for document in documents] == [*range(1, 7), None, None]
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "page", "fact"),
     [
         ("staff_handbook.md", None, "You may carry up to six unused days of annual leave"),

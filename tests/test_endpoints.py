@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 from collections.abc import Callable
 from email.message import Message
 from typing import Any
@@ -23,6 +22,7 @@ from ai21_chains.errors import (
     NotFoundError,
     ResponseFormatError,
 )
+from tests.cases import each
 from tests.servers.scripted import CUT, HOLD, RESET, answer, fails, scripted
 
 Request = Callable[..., Any]
@@ -36,9 +36,7 @@ def arequest(client: AI21Client, *what: str, **options: Any) -> Any:
     return asyncio.run(client.arequest(*what, **options))
 
 
-@pytest.fixture(params=[request, arequest], ids=lambda way: way.__name__)
-def ask(request: pytest.FixtureRequest) -> Request:
-    return request.param
+ASKED = (request, arequest)
 
 
 def client(server, **settings: Any) -> AI21Client:
@@ -48,7 +46,8 @@ def client(server, **settings: Any) -> AI21Client:
 # --- What is sent ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT"])
+@each("ask", ASKED)
+@each("method", ["POST", "PUT"])
 def test_json_is_sent_as_compact_utf_8(ask: Request, method: str) -> None:
     with scripted(answer({"id": 1})) as server:
         assert ask(client(server), method, "/runs", json={"q": "é"}) == {"id": 1}
@@ -61,7 +60,8 @@ def test_json_is_sent_as_compact_utf_8(ask: Request, method: str) -> None:
     assert sent.header("authorization") == ["Bearer k-0123456789abc"]
 
 
-@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@each("ask", ASKED)
+@each("method", ["GET", "DELETE"])
 def test_without_a_body_there_is_no_content_type(ask: Request, method: str) -> None:
     with scripted(answer([])) as server:
         assert ask(client(server), method, "/files") == []
@@ -70,6 +70,7 @@ def test_without_a_body_there_is_no_content_type(ask: Request, method: str) -> N
     assert not server.requests[0].header("content-type")
 
 
+@each("ask", ASKED)
 def test_the_query_repeats_lists_and_leaves_out_what_is_none(ask: Request) -> None:
     params = {"label": ["a b", "ü"], "limit": 3, "force": True, "name": None}
     with scripted(answer([])) as server:
@@ -92,7 +93,8 @@ def parts(content_type: str, content: bytes) -> list[tuple[str, str | None, byte
     return found
 
 
-@pytest.mark.parametrize("content", [b"one\x00two", io.BytesIO(b"one\x00two")], ids=["bytes", "io"])
+@each("ask", ASKED)
+@each("content", [b"one\x00two", io.BytesIO(b"one\x00two")])
 def test_files_go_in_a_form_with_their_fields(ask: Request, content: Any) -> None:
     fields = {"path": "a/b", "labels": ["x", "y"], "publicUrl": None}
     files = {"file": ("notes.txt", content, "text/plain")}
@@ -112,6 +114,7 @@ def test_files_go_in_a_form_with_their_fields(ask: Request, content: Any) -> Non
     ]
 
 
+@each("ask", ASKED)
 def test_a_file_is_sent_from_its_beginning_each_time(ask: Request) -> None:
     content = io.BytesIO(b"all of it")
     with scripted(fails("429 Too Many Requests"), answer({})) as server:
@@ -126,6 +129,7 @@ class Pipe(io.BytesIO):
         return False
 
 
+@each("ask", ASKED)
 def test_a_file_that_can_be_read_once_only_is_refused(ask: Request) -> None:
     with scripted(answer({})) as server:
         with pytest.raises(ConfigurationError, match="file can be read only once"):
@@ -134,25 +138,25 @@ def test_a_file_that_can_be_read_once_only_is_refused(ask: Request) -> None:
         assert not server.requests
 
 
+@each("ask", ASKED)
 def test_what_has_no_json_form_is_refused(ask: Request) -> None:
     with pytest.raises(ConfigurationError, match="cannot be written as JSON"):
         ask(AI21Client(api_key="k"), "POST", "/runs", json={"when": object()})
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "made"),
     [
         (["library", "files", "7"], "/library/files/7"),
         (["files", "a/b?c#d %"], "/files/a%2Fb%3Fc%23d%20%25"),
         (["é"], "/%C3%A9"),
     ],
-    ids=["plain", "marks", "letters"],
 )
 def test_parts_of_a_path_stay_parts(given: list[str], made: str) -> None:
     assert path(*given) == made
 
 
-@pytest.mark.parametrize("part", ["", ".", ".."], ids=["empty", "dot", "dots"])
+@each("part", ["", ".", ".."])
 def test_a_part_that_means_another_path_is_refused(part: str) -> None:
     with pytest.raises(ConfigurationError, match="is no id"):
         path("library", part)
@@ -161,18 +165,21 @@ def test_a_part_that_means_another_path_is_refused(part: str) -> None:
 # --- What comes back -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [[], {}, [{"id": 1}], "text", 3, None, True], ids=json.dumps)
+@each("ask", ASKED)
+@each("value", [[], {}, [{"id": 1}], "text", 3, None, True])
 def test_any_json_is_an_answer(ask: Request, value: object) -> None:
     with scripted(answer(value)) as server:
         assert ask(client(server), "GET", "/x") == value
 
 
-@pytest.mark.parametrize("body", [b"", b" \n"], ids=["nothing", "spaces"])
+@each("ask", ASKED)
+@each("body", [b"", b" \n"])
 def test_an_empty_body_is_none(ask: Request, body: bytes) -> None:
     with scripted(answer(body)) as server:
         assert ask(client(server), "DELETE", "/x") is None
 
 
+@each("ask", ASKED)
 def test_bytes_come_back_as_they_are(ask: Request) -> None:
     with scripted(
         answer(b'{"a":1}\n\xff', "200 OK", ["content-type: application/jsonl"])
@@ -182,6 +189,7 @@ def test_bytes_come_back_as_they_are(ask: Request) -> None:
     assert server.requests[0].header("accept") == ["*/*"]
 
 
+@each("ask", ASKED)
 def test_an_answer_that_is_no_json_is_an_error_without_the_key(ask: Request) -> None:
     page = b"<html>k-0123456789abc is not welcome</html>"
     with (
@@ -194,6 +202,7 @@ def test_an_answer_that_is_no_json_is_an_error_without_the_key(ask: Request) -> 
     assert caught.value.status_code == 200
 
 
+@each("ask", ASKED)
 def test_a_status_is_the_error_it_is_for_chat(ask: Request) -> None:
     with (
         scripted(fails("404 Not Found", {"detail": "No such file"})) as server,
@@ -202,6 +211,7 @@ def test_a_status_is_the_error_it_is_for_chat(ask: Request) -> None:
         ask(client(server), "GET", "/files/7", params={"secret": "s"})
 
 
+@each("ask", ASKED)
 def test_a_retired_model_in_the_path_is_named_with_its_successor(ask: Request) -> None:
     with Emulator().serve() as server:
         api = AI21Client(base_url=server.base_url, api_key="k")
@@ -209,6 +219,7 @@ def test_a_retired_model_in_the_path_is_named_with_its_successor(ask: Request) -
             ask(api, "POST", "/j2-ultra/complete", json={"prompt": "Hi"})
 
 
+@each("ask", ASKED)
 def test_the_emulator_lists_its_models(ask: Request) -> None:
     with Emulator().serve() as server:
         listed = ask(AI21Client(base_url=server.base_url, api_key="k"), "GET", "/models")
@@ -235,7 +246,8 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("failure", AMBIGUOUS.values(), ids=AMBIGUOUS)
+@each("ask", ASKED)
+@each("failure", AMBIGUOUS.values())
 def test_what_the_server_may_have_done_is_not_repeated(ask: Request, failure: Any) -> None:
     with scripted(failure, answer({})) as server:
         with pytest.raises(APIError, match="look before you repeat it") as caught:
@@ -245,6 +257,7 @@ def test_what_the_server_may_have_done_is_not_repeated(ask: Request, failure: An
         assert len(server.requests) == 1
 
 
+@each("ask", ASKED)
 def test_a_run_that_may_have_begun_before_a_timeout_is_not_repeated(ask: Request) -> None:
     with scripted([HOLD]) as server:
         with pytest.raises(APITimeoutError, match="look before you repeat it") as caught:
@@ -254,13 +267,15 @@ def test_a_run_that_may_have_begun_before_a_timeout_is_not_repeated(ask: Request
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("failure", REFUSED.values(), ids=REFUSED)
+@each("ask", ASKED)
+@each("failure", REFUSED.values())
 def test_what_the_server_has_not_begun_is_tried_again(ask: Request, failure: Any) -> None:
     with scripted(failure, failure, answer({"id": 1})) as server:
         assert ask(client(server), "POST", "/runs", json={}) == {"id": 1}
 
 
-@pytest.mark.parametrize("failure", REFUSED.values(), ids=REFUSED)
+@each("ask", ASKED)
+@each("failure", REFUSED.values())
 def test_an_error_that_says_it_was_not_done_has_no_warning(ask: Request, failure: Any) -> None:
     with scripted(failure) as server, pytest.raises(APIStatusError) as caught:
         ask(client(server, max_retries=0), "POST", "/runs", json={})
@@ -268,8 +283,8 @@ def test_an_error_that_says_it_was_not_done_has_no_warning(ask: Request, failure
     assert "repeat" not in str(caught.value)
 
 
-@pytest.mark.parametrize("failure", AMBIGUOUS.values(), ids=AMBIGUOUS)
-@pytest.mark.parametrize("how", ["GET", "PUT", "DELETE", "idempotent POST"])
+@each("failure", AMBIGUOUS.values())
+@each("how", ["GET", "PUT", "DELETE", "idempotent POST"])
 def test_what_may_be_done_twice_is_tried_again(how: str, failure: Any) -> None:
     method = how.split(" ")[-1]
     options = {"idempotent": True} if method == "POST" else {}
@@ -278,6 +293,7 @@ def test_what_may_be_done_twice_is_tried_again(how: str, failure: Any) -> None:
         assert request(api, method, "/runs", **options) == {"id": 1}
 
 
+@each("ask", ASKED)
 def test_without_a_connection_it_is_tried_again(ask: Request) -> None:
     pauses: list[float] = []
 

@@ -22,6 +22,7 @@ from ai21_chains._streams import StreamReader
 from ai21_chains._structured import StructuredOutputParser
 from ai21_chains.client import STUDIO, AI21Client
 from ai21_chains.documents import load_documents
+from tests.cases import each
 
 URL = "https://api.ai21.com/studio/v1/chat/completions"
 WHERE = f"POST {URL}"
@@ -93,7 +94,7 @@ def raised(kind: type[errors.AI21Error]) -> errors.AI21Error:
     return caught.value
 
 
-all_situations = pytest.mark.parametrize("kind", SITUATIONS, ids=lambda kind: kind.__name__)
+all_situations = each("kind", SITUATIONS)
 
 
 def test_every_error_has_a_situation() -> None:
@@ -151,7 +152,7 @@ LANGCHAIN = {
 }
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "name", "retryable"),
     [pytest.param(kind, *expected, id=kind.__name__) for kind, expected in LANGCHAIN.items()],
 )
@@ -162,7 +163,7 @@ def test_langchain_knows_what_to_do_with_it(
     assert getattr(kind, "is_retryable", None) is retryable
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "builtin"),
     [
         (errors.ConfigurationError, ValueError),
@@ -175,10 +176,8 @@ def test_python_knows_it_too(kind: type[errors.AI21Error], builtin: type[Excepti
     assert issubclass(kind, builtin)
 
 
-@pytest.mark.parametrize(
-    "again", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy, copy.deepcopy]
-)
-@pytest.mark.parametrize("kind", [*SITUATIONS, *ROOTS, *ELSEWHERE], ids=lambda kind: kind.__name__)
+@each("again", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy, copy.deepcopy])
+@each("kind", [*SITUATIONS, *ROOTS, *ELSEWHERE])
 def test_every_error_can_be_pickled_and_copied(
     kind: type[errors.AI21Error], again: Callable[[Exception], Exception]
 ) -> None:

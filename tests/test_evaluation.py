@@ -25,6 +25,7 @@ from ai21_chains.evaluation import (
     evaluation_sets,
     load_evaluation_set,
 )
+from tests.cases import each
 
 MILL = "The mill was built in 1562. It has two wheels. Its owner was a widow."
 PORT = "Ships of the port pay 12 guilders a day. The port closes at night."
@@ -355,7 +356,7 @@ def test_an_exception_in_on_progress_ends_the_run() -> None:
     assert 1 <= len(asked) < 10
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "message"),
     [
         pytest.param({"limit": 0}, "limit must be at least 1, not 0", id="limit"),
@@ -599,7 +600,7 @@ def test_a_set_whose_file_cannot_be_read_is_refused(tmp_path: Path) -> None:
         load_evaluation_set(tmp_path)
 
 
-@pytest.mark.parametrize(
+@each(
     ("change", "message"),
     [
         pytest.param({"id": 7}, "line 3: id: Input should be a valid string", id="type"),
@@ -637,7 +638,7 @@ def test_a_broken_question_is_refused_with_its_line_and_key(
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "message"),
     [
         pytest.param(b'{"id": "x"', "line 3: Invalid JSON", id="cut off"),

@@ -29,16 +29,12 @@ from ai21_chains.errors import (
     ResponseFormatError,
     UnprocessableEntityError,
 )
+from tests.cases import each
 from tests.servers import calls
 from tests.servers.calls import Ask
 from tests.servers.scripted import CUT, HOLD, ScriptedServer, answer, completion, scripted
 
 KEY = "sk-Very-Secret-Key-0123456789"
-
-
-@pytest.fixture(params=calls.ASKED, ids=lambda way: way.__name__)
-def ask(request: pytest.FixtureRequest) -> Ask:
-    return request.param
 
 
 def client(server: ScriptedServer, **settings) -> AI21Client:
@@ -48,7 +44,8 @@ def client(server: ScriptedServer, **settings) -> AI21Client:
 # --- Statuses --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each("ask", calls.ASKED)
+@each(
     ("status", "kind"),
     [
         (400, BadRequestError),
@@ -90,7 +87,8 @@ def test_each_status_has_its_error(ask: Ask, status: int, kind: type[APIStatusEr
         assert error.response.json() == {"detail": "Bad luck."}
 
 
-@pytest.mark.parametrize(
+@each("ask", calls.ASKED)
+@each(
     ("body", "words"),
     [
         pytest.param({"detail": "Plain words"}, "Plain words", id="string"),
@@ -117,6 +115,7 @@ def test_the_servers_words_are_found_in_any_shape(ask: Ask, body, words: str) ->
     assert words in str(e.value)
 
 
+@each("ask", calls.ASKED)
 def test_a_prompt_that_is_too_long_has_an_error_of_its_own(ask: Ask) -> None:
     with (
         scripted(answer({"detail": "Prompt has too many tokens"}, "400 X")) as server,
@@ -125,7 +124,8 @@ def test_a_prompt_that_is_too_long_has_an_error_of_its_own(ask: Ask) -> None:
         ask(client(server))
 
 
-@pytest.mark.parametrize("end", [CUT, HOLD])
+@each("ask", calls.ASKED)
+@each("end", [CUT, HOLD])
 def test_an_error_body_cut_short_still_gives_the_status(ask: Ask, end: str) -> None:
     head = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 900\r\n\r\n"
     with scripted([head + b'{"detail": "Forbidden: Bad', end]) as server:
@@ -135,6 +135,7 @@ def test_an_error_body_cut_short_still_gives_the_status(ask: Ask, end: str) -> N
         assert caught.value.status_code == 401
 
 
+@each("ask", calls.ASKED)
 def test_an_error_body_without_end_is_read_in_part(ask: Ask) -> None:
     endless = [b"x" * 100_000] * 30
     with scripted([b"HTTP/1.1 400 Bad\r\n\r\n", *endless, HOLD]) as server:
@@ -146,6 +147,7 @@ def test_an_error_body_without_end_is_read_in_part(ask: Ask) -> None:
     assert len(str(caught.value)) < 1000
 
 
+@each("ask", calls.ASKED)
 def test_a_large_answer_arrives_whole(ask: Ask) -> None:
     text = "long " * 400_000
     with scripted(answer(completion(text))) as server:
@@ -155,7 +157,8 @@ def test_a_large_answer_arrives_whole(ask: Ask) -> None:
 # --- Nonsense with status 200 ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each("ask", calls.ASKED)
+@each(
     "body",
     [
         b"",
@@ -174,7 +177,6 @@ def test_a_large_answer_arrives_whole(ask: Ask) -> None:
         b"[" * 100_000,
         b'{"choices": [{"message": {"content": "cut',
     ],
-    ids=lambda body: body[:30].decode("latin-1") or "empty",
 )
 def test_nonsense_is_called_nonsense(ask: Ask, body: bytes) -> None:
     with scripted(answer(body)) as server, pytest.raises(APIError) as caught:
@@ -185,7 +187,8 @@ def test_nonsense_is_called_nonsense(ask: Ask, body: bytes) -> None:
     assert caught.value.status_code == 200
 
 
-@pytest.mark.parametrize("status", ["204 No Content", "205 Reset"])
+@each("ask", calls.ASKED)
+@each("status", ["204 No Content", "205 Reset"])
 def test_success_without_content_is_nonsense_too(ask: Ask, status: str) -> None:
     script = [f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n".encode()]
     with scripted(script) as server, pytest.raises(APIError):
@@ -195,14 +198,19 @@ def test_success_without_content_is_nonsense_too(ask: Ask, status: str) -> None:
 # --- Timeouts --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "timeout", [0.2, httpx.Timeout(30, read=0.2), httpx.Timeout(0.2)], ids=repr
-)
-@pytest.mark.parametrize(
-    "script",
+SILENT = [HOLD]
+SILENT_IN_THE_BODY = [b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{", HOLD]
+PATIENT_TO_CONNECT = httpx.Timeout(30, read=0.05)
+
+
+@each(
+    ("ask", "timeout", "script"),
     [
-        pytest.param([HOLD], id="silence"),
-        pytest.param([b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{", HOLD], id="body"),
+        *((ask, PATIENT_TO_CONNECT, SILENT) for ask in calls.ASKED),
+        *((ask, PATIENT_TO_CONNECT, SILENT_IN_THE_BODY) for ask in calls.ASKED),
+        # The settings' way to the connection is the same for all four.
+        *((ask, 0.2, SILENT) for ask in (calls.stream, calls.acomplete)),
+        *((ask, httpx.Timeout(0.2), SILENT) for ask in (calls.complete, calls.astream)),
     ],
 )
 def test_silence_times_out(ask: Ask, timeout, script) -> None:
@@ -229,7 +237,8 @@ def everything(error: BaseException) -> str:
     return "".join(seen)
 
 
-@pytest.mark.parametrize(
+@each("ask", calls.ASKED)
+@each(
     "script",
     [
         pytest.param(answer({"detail": f"No such key: {KEY}"}, "401 X"), id="detail"),
@@ -253,6 +262,7 @@ def test_a_key_that_is_echoed_is_not_repeated(ask: Ask, script) -> None:
     assert KEY[:16] not in str(caught.value)
 
 
+@each("ask", calls.ASKED)
 def test_a_key_in_a_header_of_the_users_own_is_not_repeated(ask: Ask) -> None:
     headers = {"authorization": f"Token {KEY}"}
     script = answer({"detail": KEY}, "401 X")
@@ -262,7 +272,8 @@ def test_a_key_in_a_header_of_the_users_own_is_not_repeated(ask: Ask) -> None:
     assert KEY not in everything(caught.value)
 
 
-@pytest.mark.parametrize("key", ["test", "key", "a", "Bad"])
+@each("ask", calls.ASKED)
+@each("key", ["test", "key", "a", "Bad"])
 def test_a_short_key_does_not_garble_the_servers_words(ask: Ask, key: str) -> None:
     words = "Forbidden: BadOrMissing Apikey/JWT, latest"
     script = answer({"detail": words}, "401 X")
@@ -275,14 +286,14 @@ def test_a_short_key_does_not_garble_the_servers_words(ask: Ask, key: str) -> No
 # --- Pickles ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each("ask", calls.ASKED)
+@each(
     "script",
     [
         answer({"detail": "slow"}, "429 X", ["retry-after: 3", "x-request-id: r-1"]),
         answer({"ok": 1}),
         [CUT],
     ],
-    ids=["status", "nonsense", "connection"],
 )
 def test_errors_survive_a_pickle(ask: Ask, script) -> None:
     with scripted(script) as server, pytest.raises(APIError) as caught:
@@ -298,6 +309,7 @@ def test_errors_survive_a_pickle(ask: Ask, script) -> None:
         assert again.response.json() == error.response.json()
 
 
+@each("ask", calls.ASKED)
 def test_a_connection_error_keeps_its_cause(ask: Ask) -> None:
     with scripted([CUT]) as server, pytest.raises(APIConnectionError) as caught:
         ask(client(server))

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from ai21_chains._json_schema import model_from_json_schema
+from tests.cases import each
 
 CAT = {
     "title": "Cat",
@@ -40,7 +41,7 @@ def test_values_of_the_schema_go_through_it_and_back() -> None:
     assert (type(cat).__name__, type(cat).__doc__) == ("Cat", "A cat.")
 
 
-@pytest.mark.parametrize(
+@each(
     "wrong",
     [
         {"age": 3},
@@ -49,16 +50,29 @@ def test_values_of_the_schema_go_through_it_and_back() -> None:
         {"its name": "Tom", "age": 3, "mood": "odd"},
         {"its name": "Tom", "age": 3, "kittens": [{"born": "late"}]},
     ],
-    ids=["missing", "short", "small", "unknown", "inside"],
 )
 def test_other_values_do_not(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         model_from_json_schema(CAT, "Animal").model_validate(wrong)
 
 
-@pytest.mark.parametrize(
-    "schema", [{}, {"properties": {}}, {"properties": 3}], ids=["empty", "no fields", "no object"]
-)
+@each("schema", [{}, {"properties": {}}, {"properties": 3}])
 def test_a_schema_without_fields_is_refused(schema: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="no JSON Schema of an object"):
         model_from_json_schema(schema, "Animal")
+
+
+def test_a_field_may_be_anything_but_not_of_a_type_that_there_is_not() -> None:
+    anything = {
+        "properties": {"one": True, "two": {}, "three": {"type": "array"}},
+        "required": ["one"],
+    }
+    given = {"one": [1], "two": {"a": None}, "three": [1, "x"]}
+    assert (
+        model_from_json_schema(anything, "A").model_validate(given).model_dump(by_alias=True)
+        == given
+    )
+
+    for kind in ("date", ["string", "date"]):
+        with pytest.raises(ValueError, match="when has the unknown type 'date'"):
+            model_from_json_schema({"properties": {"when": {"type": kind}}}, "A")

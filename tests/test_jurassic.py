@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from pydantic import BaseModel
@@ -13,20 +11,20 @@ from ai21_chains._jurassic import JurassicClient
 from ai21_chains.client import AI21Client
 from ai21_chains.emulator import Emulator, scripted
 from ai21_chains.errors import ConfigurationError, NotFoundError, ResponseFormatError
+from tests.cases import each
 from tests.servers import calls
 from tests.servers.calls import Call
 from tests.servers.scripted import answer
 from tests.servers.scripted import scripted as serving
 
 
-@pytest.fixture(params=calls.CALLED, ids=lambda way: way.__name__)
-def call(request: pytest.FixtureRequest) -> Call:
-    return request.param
+def emulating():
+    return Emulator(brain=lambda request: "Aye, aye.", era="2024").serve()
 
 
 @pytest.fixture
 def server():
-    with Emulator(brain=lambda request: "Aye, aye.", era="2024").serve() as running:
+    with emulating() as running:
         yield running
 
 
@@ -34,6 +32,7 @@ def jurassic(url: str, **settings) -> ChatAI21:
     return ChatAI21(**{"model": "j2-ultra", "base_url": url, "api_key": "k", **settings})
 
 
+@each("call", calls.CALLED, server=emulating)
 def test_a_conversation_is_sent_in_jurassics_form(call: Call, server) -> None:
     said = [("system", "Talk like a pirate."), ("user", "Hi"), ("ai", "Arr"), ("user", "Well?")]
     message = call(jurassic(server.base_url, temperature=0.3, max_tokens=50), said, stop=["x"])
@@ -54,6 +53,7 @@ def test_a_conversation_is_sent_in_jurassics_form(call: Call, server) -> None:
     }
 
 
+@each("call", calls.CALLED)
 def test_the_brain_gets_it_in_jambas_form(call: Call) -> None:
     seen = []
     with Emulator(brain=lambda request: seen.append(request) or "x", era="2024").serve() as server:
@@ -63,6 +63,7 @@ def test_the_brain_gets_it_in_jambas_form(call: Call) -> None:
     assert seen == [{"model": "j2-ultra", "messages": messages}]
 
 
+@each("call", calls.CALLED, server=emulating)
 def test_several_system_messages_are_joined_and_none_is_empty(call: Call, server) -> None:
     call(jurassic(server.base_url), [("system", "A"), ("user", "Hi"), ("system", "B")])
     call(jurassic(server.base_url), "Hi")
@@ -70,6 +71,7 @@ def test_several_system_messages_are_joined_and_none_is_empty(call: Call, server
     assert [sent.json["system"] for sent in server.emulator.requests] == ["A\n\nB", ""]
 
 
+@each("call", calls.CALLED, server=emulating)
 def test_the_answer_says_what_is_known_of_it(call: Call, server) -> None:
     message = call(jurassic(server.base_url, max_tokens=1))
 
@@ -90,6 +92,7 @@ def test_several_answers() -> None:
     assert server.emulator.requests[0].json["numResults"] == 2
 
 
+@each("call", calls.CALLED, server=emulating)
 def test_the_model_can_be_chosen_for_a_call(call: Call, server) -> None:
     call(jurassic(server.base_url), model="jamba-1.5-mini")
     call(jurassic(server.base_url, model="jamba-1.5-mini"), model="j2-mid")
@@ -104,7 +107,7 @@ class Weather(BaseModel):
     sunny: bool
 
 
-@pytest.mark.parametrize(
+@each(
     ("ask", "word"),
     [
         (lambda model: model.bind_tools([Weather]).invoke("Hi"), "tools"),
@@ -119,7 +122,7 @@ class Weather(BaseModel):
             "tools",
         ),
     ],
-    ids=["tools", "documents", "seed", "json", "tool message", "tool calls"],
+    server=emulating,
 )
 def test_what_jurassic_does_not_know_is_refused(server, ask, word: str) -> None:
     with pytest.raises(ConfigurationError, match=f"j2-ultra knows no {word}"):
@@ -128,10 +131,10 @@ def test_what_jurassic_does_not_know_is_refused(server, ask, word: str) -> None:
     assert not server.emulator.requests
 
 
-@pytest.mark.parametrize(
+@each("call", calls.CALLED)
+@each(
     "body",
     [{}, [], None, {"outputs": []}, {"outputs": [{"role": "assistant"}]}, {"outputs": ["Hi"]}],
-    ids=json.dumps,
 )
 def test_what_is_not_jurassics_format_is_an_error(call: Call, body) -> None:
     with (
@@ -150,6 +153,7 @@ def test_a_single_stop_word_of_the_wire_becomes_a_list() -> None:
     assert done["choices"][0]["message"]["content"] == "one"
 
 
+@each("call", calls.CALLED)
 def test_today_the_answer_names_a_successor(call: Call) -> None:
     with Emulator().serve() as server, pytest.raises(NotFoundError, match="use jamba-large"):
         call(jurassic(server.base_url))

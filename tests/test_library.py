@@ -30,6 +30,7 @@ from ai21_chains.errors import (
     UnprocessableEntityError,
 )
 from ai21_chains.library import AI21FileLibrary, AI21LibraryRetriever, LibraryFile
+from tests.cases import each
 from tests.servers.calls import DONE, Do
 from tests.servers.scripted import CUT, HOLD, RESET, Received, answer, fails, scripted
 
@@ -84,7 +85,7 @@ def test_a_library_is_a_value() -> None:
         library.client = None  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(
+@each(
     ("settings", "words"),
     [
         ({"apikey": "k"}, "unknown argument 'apikey'. Did you mean 'api_key'"),
@@ -93,13 +94,13 @@ def test_a_library_is_a_value() -> None:
         ({"max_retries": -1}, "max_retries should be greater than or equal to 0, got -1"),
         ({"base_url": "https://x", "api_host": "https://y"}, "base_url is given twice"),
     ],
-    ids=["near", "far", "address", "range", "twice"],
 )
 def test_a_wrong_setting_is_named(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         AI21FileLibrary(**settings)
 
 
+@each("act", DONE)
 def test_without_a_key_nothing_is_sent(act: Do) -> None:
     emulator = Emulator()
     transport = emulator.transport()
@@ -113,6 +114,7 @@ def test_without_a_key_nothing_is_sent(act: Do) -> None:
     assert not emulator.requests
 
 
+@each("act", DONE)
 def test_a_key_that_is_not_known_is_an_error_without_the_key(act: Do) -> None:
     with pytest.raises(BadRequestError, match="bad or missing authentication") as caught:
         act(on(Emulator(api_keys=["good"])), "get", "x")
@@ -153,7 +155,7 @@ class Pipe(io.BytesIO):
         return False
 
 
-@pytest.mark.parametrize(
+@each(
     ("file", "options", "name", "kind"),
     [
         (b"x", {"name": "a.txt"}, "a.txt", "text/plain"),
@@ -164,7 +166,6 @@ class Pipe(io.BytesIO):
         (named(b"x", "/home/me/b.md"), {"name": "c.txt"}, "c.txt", "text/plain"),
         (Pipe(b"x"), {"name": "pipe.txt"}, "pipe.txt", "text/plain"),
     ],
-    ids=["bytes", "capitals", "type", "file", "named file", "renamed", "pipe"],
 )
 def test_whatever_holds_bytes_can_go_up(file: Any, options: Any, name: str, kind: str) -> None:
     emulator = Emulator()
@@ -175,7 +176,8 @@ def test_whatever_holds_bytes_can_go_up(file: Any, options: Any, name: str, kind
     assert (sent.name, sent.kind, sent.content) == (name, kind, b"x")
 
 
-@pytest.mark.parametrize(
+@each("act", DONE)
+@each(
     ("file", "options", "words"),
     [
         (b"x", {}, "name is needed"),
@@ -185,7 +187,6 @@ def test_whatever_holds_bytes_can_go_up(file: Any, options: Any, name: str, kind
         (io.StringIO("x"), {"name": "a.txt"}, "open in binary mode"),
         (b"x", {"name": "a.txt", "labels": "one"}, r"labels should be a list: \['one'\]"),
     ],
-    ids=["no name", "no type", "empty", "missing", "text", "one label"],
 )
 def test_what_cannot_go_up_is_refused_before_anything_is_sent(
     act: Do, file: Any, options: Any, words: str
@@ -197,6 +198,7 @@ def test_what_cannot_go_up_is_refused_before_anything_is_sent(
     assert not emulator.requests
 
 
+@each("act", DONE)
 def test_progress_is_told_as_the_file_is_sent(act: Do) -> None:
     told: list[tuple[int, int]] = []
     with Emulator().serve() as server:
@@ -206,6 +208,7 @@ def test_progress_is_told_as_the_file_is_sent(act: Do) -> None:
     assert told == [(65_536, 150_000), (131_072, 150_000), (150_000, 150_000)]
 
 
+@each("act", DONE)
 def test_an_upload_that_was_refused_for_now_is_sent_again_whole(act: Do) -> None:
     emulator = Emulator(faults=[Fault(status=429, headers={"Retry-After": "0"})])
     told: list[int] = []
@@ -225,7 +228,8 @@ AMBIGUOUS = {
 }
 
 
-@pytest.mark.parametrize("failure", AMBIGUOUS.values(), ids=AMBIGUOUS)
+@each("act", DONE)
+@each("failure", AMBIGUOUS.values())
 def test_an_upload_that_may_have_arrived_is_not_repeated(act: Do, failure: Any) -> None:
     with scripted(failure, answer({"id": "f"})) as server:
         with pytest.raises((APIConnectionError, APIStatusError)) as caught:
@@ -238,7 +242,8 @@ def test_an_upload_that_may_have_arrived_is_not_repeated(act: Do, failure: Any) 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("cut", [0, 70_000], ids=["at once", "half-way"])
+@each("act", DONE)
+@each("cut", [0, 70_000])
 def test_an_upload_that_is_cut_is_a_clear_error(act: Do, cut: int) -> None:
     # The server closes the connection while the file is still being sent.
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -267,18 +272,21 @@ def treating(each: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]) 
         loop.close()
 
 
+@each("act", DONE)
 def test_what_the_server_does_not_take_is_its_own_error(act: Do) -> None:
     with pytest.raises(UnprocessableEntityError, match=r"file type: image/png\. Supported"):
         act(on(Emulator()), "upload", b"x", name="a.png")
 
 
-@pytest.mark.parametrize("body", [{}, [], {"id": None}], ids=["nothing", "list", "null"])
+@each("act", DONE)
+@each("body", [{}, [], {"id": None}])
 def test_an_upload_without_an_id_says_how_to_find_it(act: Do, body: Any) -> None:
     with scripted(answer(body)) as server, pytest.raises(ResponseFormatError, match="with list"):
         act(at(server), "upload", b"x", name="a.txt")
 
 
-@pytest.mark.parametrize("body", [{"id": "f"}, {"fileId": "f"}], ids=["id", "fileId"])
+@each("act", DONE)
+@each("body", [{"id": "f"}, {"fileId": "f"}])
 def test_the_id_is_read_under_either_name(act: Do, body: Any) -> None:
     with scripted(answer(body)) as server:
         assert act(at(server), "upload", b"x", name="a.txt") == "f"
@@ -287,6 +295,7 @@ def test_the_id_is_read_under_either_name(act: Do, body: Any) -> None:
 # --- Files -----------------------------------------------------------------------------------
 
 
+@each("act", DONE)
 def test_files_are_listed_by_filters(act: Do) -> None:
     library = on(Emulator())
     for name, path, labels in (("a", "x/1", ["l"]), ("b", "x/2", ["l", "m"]), ("c", None, [])):
@@ -315,7 +324,8 @@ def pages(size: int, total: int) -> Callable[[Received], Any]:
     return page
 
 
-@pytest.mark.parametrize(("size", "total"), [(2, 5), (3, 3), (1, 0)], ids=["odd", "even", "none"])
+@each("act", DONE)
+@each(("size", "total"), [(2, 5), (3, 3), (1, 0)])
 def test_a_list_goes_on_to_the_last_page_whatever_the_size_of_a_page(
     act: Do, size: int, total: int
 ) -> None:
@@ -325,6 +335,7 @@ def test_a_list_goes_on_to_the_last_page_whatever_the_size_of_a_page(
     assert [file.id for file in files] == [f"f{number}" for number in range(total)]
 
 
+@each("act", DONE)
 def test_a_list_ends_where_the_server_knows_no_pages(act: Do) -> None:
     with scripted(answer([FILE])) as server:
         assert len(act(at(server), "list")) == 1
@@ -342,6 +353,7 @@ def test_pages_are_fetched_when_they_are_wanted() -> None:
         assert len(server.requests) == 2
 
 
+@each("act", DONE)
 def test_a_file_is_changed_and_deleted(act: Do) -> None:
     library = on(Emulator())
     file_id = library.upload(b"x", name="a.txt", labels=["a"])
@@ -357,19 +369,22 @@ def test_a_file_is_changed_and_deleted(act: Do) -> None:
         act(library, "get", file_id)
 
 
+@each("act", DONE)
 def test_a_change_of_nothing_is_refused(act: Do) -> None:
     with pytest.raises(ConfigurationError, match=r"pass labels=… or public_url=…"):
         act(on(Emulator()), "update", "x")
 
 
-@pytest.mark.parametrize("what", ["get", "delete", "wait_until_processed"])
-@pytest.mark.parametrize("file_id", ["", ".."], ids=["empty", "dots"])
+@each("act", DONE)
+@each("what", ["get", "delete", "wait_until_processed"])
+@each("file_id", ["", ".."])
 def test_what_is_no_id_is_refused(act: Do, what: str, file_id: str) -> None:
     with pytest.raises(ConfigurationError, match="is no id"):
         act(on(Emulator()), what, file_id)
 
 
-@pytest.mark.parametrize(
+@each("act", DONE)
+@each(
     ("body", "words"),
     [
         ({"name": "a"}, "fileId: Field required"),
@@ -377,13 +392,13 @@ def test_what_is_no_id_is_refused(act: Do, what: str, file_id: str) -> None:
         ({**FILE, "sizeBytes": "many"}, "sizeBytes: "),
         (None, "valid dictionary"),
     ],
-    ids=["no id", "list", "size", "null"],
 )
 def test_what_is_no_file_is_an_error(act: Do, body: Any, words: str) -> None:
     with scripted(answer(body)) as server, pytest.raises(ResponseFormatError, match=words):
         act(at(server), "get", "f1")
 
 
+@each("act", DONE)
 def test_what_a_server_leaves_out_or_adds_does_no_harm(act: Do) -> None:
     more = {"labels": None, "creationDate": "2024-11-05T10:00:00Z", "errorCode": "E7", "new": 1}
     with scripted(answer({**FILE, **more})) as server:
@@ -395,6 +410,7 @@ def test_what_a_server_leaves_out_or_adds_does_no_harm(act: Do) -> None:
 # --- Waiting ---------------------------------------------------------------------------------
 
 
+@each("act", DONE)
 def test_a_file_is_waited_for_until_it_is_processed(act: Do) -> None:
     emulator = Emulator(pending_looks=2)
     library = on(emulator)
@@ -406,6 +422,7 @@ def test_a_file_is_waited_for_until_it_is_processed(act: Do) -> None:
     assert len(emulator.requests) == 4
 
 
+@each("act", DONE)
 def test_a_file_that_cannot_be_processed_is_an_error_that_says_why(act: Do) -> None:
     library = on(Emulator())
     file_id = library.upload(b"\xff", name="a.txt")
@@ -413,6 +430,7 @@ def test_a_file_that_cannot_be_processed_is_an_error_that_says_why(act: Do) -> N
         act(library, "wait_until_processed", file_id)
 
 
+@each("act", DONE)
 def test_waiting_ends_in_time(act: Do) -> None:
     emulator = Emulator(pending_looks=10**6)
     library = on(emulator)
@@ -429,8 +447,9 @@ def test_waiting_ends_in_time(act: Do) -> None:
     assert len(emulator.requests) >= 2
 
 
-@pytest.mark.parametrize("name", ["poll_interval_sec", "poll_timeout_sec"])
-@pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan")])
+@each("act", DONE)
+@each("name", ["poll_interval_sec", "poll_timeout_sec"])
+@each("value", [0, -1, float("inf"), float("nan")])
 def test_a_pace_that_is_none_is_refused(act: Do, name: str, value: float) -> None:
     with pytest.raises(ConfigurationError, match=f"{name} should be above 0"):
         act(on(Emulator()), "wait_until_processed", "x", **{name: value})
@@ -483,11 +502,10 @@ def ainvoke(retriever: AI21LibraryRetriever, query: str, **options: Any) -> list
     return asyncio.run(retriever.ainvoke(query, **options))
 
 
-@pytest.fixture(params=[invoke, ainvoke], ids=["sync", "async"])
-def ask(request: pytest.FixtureRequest) -> Do:
-    return request.param
+INVOKED = (invoke, ainvoke)
 
 
+@each("ask", INVOKED)
 def test_a_document_says_where_it_comes_from(ask: Do) -> None:
     library = on(Emulator())
     file_id = library.upload(HOUSE, name="house.md", labels=["l"], public_url="https://x.y")
@@ -506,6 +524,7 @@ def test_a_document_says_where_it_comes_from(ask: Do) -> None:
     }
 
 
+@each("ask", INVOKED)
 def test_what_else_the_server_sends_is_kept(ask: Do) -> None:
     result = {"text": "t", "fileName": "a.pdf", "pageNumber": 3, "public_url": None, "n": {"a": 1}}
     with scripted(answer({"id": "1", "results": [result]})) as server:
@@ -514,6 +533,7 @@ def test_what_else_the_server_sends_is_kept(ask: Do) -> None:
     assert found == Document("t", metadata={"source": "a.pdf", "page_number": 3, "n": {"a": 1}})
 
 
+@each("ask", INVOKED)
 def test_the_filters_are_those_of_the_constructor_and_of_the_call(ask: Do) -> None:
     library = stocked()
     retriever = AI21LibraryRetriever(library=library, k=3, labels=["l0", "l1"])
@@ -530,6 +550,7 @@ def test_the_filters_are_those_of_the_constructor_and_of_the_call(ask: Do) -> No
     assert len(sources(labels=None, k=1)) == 1
 
 
+@each("ask", INVOKED)
 def test_only_what_is_set_is_sent(ask: Do) -> None:
     with scripted(answer({"results": []})) as server:
         library = at(server)
@@ -543,28 +564,31 @@ def test_only_what_is_set_is_sent(ask: Do) -> None:
     ]
 
 
+@each("ask", INVOKED)
 def test_a_server_that_sends_more_than_was_wanted_is_cut_short(ask: Do) -> None:
     with scripted(answer({"results": [{"text": str(number)} for number in range(9)]})) as server:
         assert len(ask(AI21LibraryRetriever(library=at(server), k=2), "x")) == 2
 
 
+@each("ask", INVOKED)
 def test_a_search_is_repeated_where_it_failed(ask: Do) -> None:
     library = stocked(faults=[Fault(status=500, path="/search", headers={"Retry-After": "0"})])
 
     assert ask(AI21LibraryRetriever(library=library), "coffee")[0].page_content == "Coffee."
 
 
-@pytest.mark.parametrize(
+@each("ask", INVOKED)
+@each(
     "body",
     [{}, [], None, {"results": {}}, {"results": [1]}, {"results": [{"text": 1}]}],
-    ids=["empty", "list", "null", "object", "number", "text"],
 )
 def test_what_is_no_result_is_an_error(ask: Do, body: Any) -> None:
     with scripted(answer(body)) as server, pytest.raises(ResponseFormatError, match="/search"):
         ask(AI21LibraryRetriever(library=at(server)), "x")
 
 
-@pytest.mark.parametrize(
+@each("ask", INVOKED)
+@each(
     ("options", "words"),
     [
         ({"k": 0}, "k should be greater than or equal to 1, got 0"),
@@ -572,7 +596,6 @@ def test_what_is_no_result_is_an_error(ask: Do, body: Any) -> None:
         ({"top_k": 3}, "unknown argument 'top_k'"),
         ({"library": "mine"}, "library should be an instance of AI21FileLibrary"),
     ],
-    ids=["range", "one label", "unknown", "library"],
 )
 def test_a_wrong_argument_is_refused_in_the_constructor_and_in_calls(
     ask: Do, options: dict[str, Any], words: str
@@ -584,6 +607,7 @@ def test_a_wrong_argument_is_refused_in_the_constructor_and_in_calls(
         ask(retriever, "x", **options)
 
 
+@each("ask", INVOKED)
 def test_a_search_that_gets_no_answer_is_an_error_of_ours(ask: Do) -> None:
     with scripted([HOLD]) as server:
         library = at(server, timeout=0.02, max_retries=0)

@@ -27,6 +27,7 @@ from ai21_chains.errors import (
     UnprocessableEntityError,
 )
 from ai21_chains.llms import AI21LLM, Penalty
+from tests.cases import each
 from tests.servers.scripted import (
     CUT,
     DONE,
@@ -53,6 +54,9 @@ def agenerate(llm: AI21LLM, prompts: list[str], **options: Any) -> LLMResult:
     return asyncio.run(llm.agenerate(prompts, **options))
 
 
+GENERATED = (generate, agenerate)
+
+
 def invoke(llm: AI21LLM, prompt: str = "Hi", **options: Any) -> str:
     return llm.invoke(prompt, **options)
 
@@ -72,6 +76,9 @@ def astreamed(llm: AI21LLM, prompt: str = "Hi", **options: Any) -> str:
     return asyncio.run(run())
 
 
+SAID = (invoke, ainvoke, streamed, astreamed)
+
+
 def batch(llm: AI21LLM, prompts: list[str], **options: Any) -> list[Any]:
     return llm.batch(prompts, **options)
 
@@ -80,28 +87,20 @@ def abatch(llm: AI21LLM, prompts: list[str], **options: Any) -> list[Any]:
     return asyncio.run(llm.abatch(prompts, **options))
 
 
-@pytest.fixture(params=[generate, agenerate], ids=lambda way: way.__name__)
-def made(request: pytest.FixtureRequest) -> Generate:
-    return request.param
-
-
-@pytest.fixture(params=[invoke, ainvoke, streamed, astreamed], ids=lambda way: way.__name__)
-def say(request: pytest.FixtureRequest) -> Say:
-    return request.param
-
-
-@pytest.fixture(params=[batch, abatch], ids=lambda way: way.__name__)
-def batched(request: pytest.FixtureRequest) -> Callable[..., list[Any]]:
-    return request.param
+BATCHED = (batch, abatch)
 
 
 def echo(request: dict[str, Any]) -> str:
     return f"<{request['messages'][-1]['content']}>"
 
 
+def emulating():
+    return Emulator(brain=echo, era="2024").serve()
+
+
 @pytest.fixture
 def server():
-    with Emulator(brain=echo, era="2024").serve() as running:
+    with emulating() as running:
         yield running
 
 
@@ -114,17 +113,19 @@ def jurassic(server, **settings: Any) -> AI21LLM:
     return jamba(server, **{"model": "j2-ultra", **settings})
 
 
-BOTH = pytest.mark.parametrize("llm", [jamba, jurassic], ids=["jamba", "jurassic"])
+BOTH = each("llm", [jamba, jurassic])
 
 
 # --- Requests --------------------------------------------------------------------------------
 
 
+@each("say", SAID, server=emulating)
 @BOTH
 def test_a_prompt_gets_a_text(say: Say, server, llm) -> None:
     assert say(llm(server)) == "<Hi>"
 
 
+@each("say", SAID, server=emulating)
 def test_jamba_gets_the_prompt_as_the_one_message(say: Say, server) -> None:
     say(jamba(server, temperature=0, max_tokens=9), stop=["x"])
 
@@ -136,6 +137,7 @@ def test_jamba_gets_the_prompt_as_the_one_message(say: Say, server) -> None:
     assert sent.json == {"model": "jamba-1.5-mini", "messages": [message], **asked, **streams}
 
 
+@each("say", SAID, server=emulating)
 def test_jurassic_gets_the_prompt_with_its_own_names(say: Say, server) -> None:
     llm = jurassic(
         server,
@@ -172,6 +174,7 @@ def test_jurassic_gets_the_prompt_with_its_own_names(say: Say, server) -> None:
     }
 
 
+@each("say", SAID, server=emulating)
 def test_only_what_is_set_is_sent(say: Say, server) -> None:
     say(jurassic(server))
 
@@ -186,7 +189,8 @@ def test_a_fine_tuned_model_is_a_part_of_the_path(server) -> None:
     assert sent.json == {"prompt": "Hi"}
 
 
-@pytest.mark.parametrize("name", ["n", "num_results"])
+@each("made", GENERATED)
+@each("name", ["n", "num_results"])
 @BOTH
 def test_several_texts_for_a_prompt(made: Generate, llm, name: str) -> None:
     with Emulator(brain=scripted("a", "b", "c"), era="2024").serve() as server:
@@ -196,7 +200,8 @@ def test_several_texts_for_a_prompt(made: Generate, llm, name: str) -> None:
     assert ["usage_metadata" in text.generation_info for text in texts] == [True, False, False]
 
 
-@pytest.mark.parametrize(
+@each("say", SAID)
+@each(
     ("option", "value"),
     [
         ("min_tokens", 1),
@@ -206,6 +211,7 @@ def test_several_texts_for_a_prompt(made: Generate, llm, name: str) -> None:
         ("custom_model", "mine"),
         ("epoch", 1),
     ],
+    server=emulating,
 )
 def test_what_only_jurassic_knows_is_refused_for_jamba(say: Say, server, option, value) -> None:
     with pytest.raises(ConfigurationError, match=f"{option} is a setting of Jurassic-2"):
@@ -218,7 +224,7 @@ def in_a_call(server, **options: Any) -> str:
     return jurassic(server).invoke("Hi", **options)
 
 
-@pytest.mark.parametrize(
+@each(
     ("settings", "words"),
     [
         ({"temperature": 3}, "temperature should be less than or equal to 2, got 3"),
@@ -236,9 +242,8 @@ def in_a_call(server, **options: Any) -> str:
         ),
         ({"temprature": 1}, "unknown argument 'temprature'. Did you mean 'temperature'?"),
     ],
-    ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
 )
-@pytest.mark.parametrize("set_in", [jurassic, in_a_call], ids=["settings", "call"])
+@each("set_in", [jurassic, in_a_call], server=emulating)
 def test_bad_settings_are_refused_by_name(server, set_in, settings, words: str) -> None:
     with pytest.raises(ConfigurationError, match=f"AI21LLM: {words}".replace("?", r"\?")):
         set_in(server, **settings)
@@ -255,6 +260,7 @@ def test_n_above_one_does_not_go_with_streaming(server) -> None:
 # --- Answers ---------------------------------------------------------------------------------
 
 
+@each("made", GENERATED, server=emulating)
 def test_jambas_answers_say_why_they_end_and_what_they_took(made: Generate, server) -> None:
     result = made(jamba(server), ["one", "two more"])
 
@@ -274,6 +280,7 @@ def test_jambas_answers_say_why_they_end_and_what_they_took(made: Generate, serv
     }
 
 
+@each("made", GENERATED)
 def test_jurassics_tokens_are_counted_from_what_it_lists(made: Generate) -> None:
     token = {"generatedToken": {"token": "a", "logprob": -1.0}, "topTokens": None}
     done = {"data": {"text": " ab", "tokens": [token] * 2}, "finishReason": {"reason": "length"}}
@@ -287,7 +294,8 @@ def test_jurassics_tokens_are_counted_from_what_it_lists(made: Generate) -> None
     assert result.llm_output["token_usage"]["total_tokens"] == 9
 
 
-@pytest.mark.parametrize("tokens", [{}, {"tokens": None}], ids=["missing", "null"])
+@each("made", GENERATED)
+@each("tokens", [{}, {"tokens": None}])
 def test_without_lists_of_tokens_there_is_no_usage(made: Generate, tokens) -> None:
     body = {"completions": [{"data": {"text": "ab", **tokens}}]}
     with serving(answer(body)) as server:
@@ -300,6 +308,7 @@ def test_without_lists_of_tokens_there_is_no_usage(made: Generate, tokens) -> No
     assert "token_usage" not in result.llm_output
 
 
+@each("made", GENERATED, server=emulating)
 def test_the_likely_tokens_are_there_when_asked_for(made: Generate, server) -> None:
     result = made(jurassic(server, top_k_return=2), ["a b"])
 
@@ -308,7 +317,8 @@ def test_the_likely_tokens_are_there_when_asked_for(made: Generate, server) -> N
     assert tokens[0]["topTokens"][0]["token"] == "<a"
 
 
-@pytest.mark.parametrize(
+@each("made", GENERATED)
+@each(
     ("settings", "text", "reason"),
     [
         ({}, "one. two. three", "endoftext"),
@@ -316,7 +326,6 @@ def test_the_likely_tokens_are_there_when_asked_for(made: Generate, server) -> N
         ({"max_tokens": 2}, "one. two.", "length"),
         ({"stop_sequences": [" three"], "max_tokens": 9}, "one. two.", "stop"),
     ],
-    ids=["end", "stop", "length", "both"],
 )
 def test_jurassic_says_why_a_text_ends(made: Generate, settings, text: str, reason: str) -> None:
     with Emulator(brain=lambda request: "one. two. three", era="2024").serve() as server:
@@ -325,7 +334,8 @@ def test_jurassic_says_why_a_text_ends(made: Generate, settings, text: str, reas
     assert (found.text, found.generation_info["finish_reason"]) == (text, reason)
 
 
-@pytest.mark.parametrize(
+@each("say", SAID)
+@each(
     "body",
     [
         {},
@@ -338,7 +348,6 @@ def test_jurassic_says_why_a_text_ends(made: Generate, settings, text: str, reas
         "text",
         None,
     ],
-    ids=json.dumps,
 )
 def test_what_is_not_jurassics_format_is_an_error(say: Say, body: object) -> None:
     with (
@@ -351,6 +360,7 @@ def test_what_is_not_jurassics_format_is_an_error(say: Say, body: object) -> Non
 # --- Many prompts ----------------------------------------------------------------------------
 
 
+@each("made", GENERATED)
 @BOTH
 def test_prompts_of_one_call_are_under_way_at_the_same_time(made: Generate, llm) -> None:
     together = threading.Barrier(8, timeout=5)
@@ -365,6 +375,7 @@ def test_prompts_of_one_call_are_under_way_at_the_same_time(made: Generate, llm)
     assert [texts[0].text for texts in result.generations] == [f"<{n}>" for n in range(8)]
 
 
+@each("batched", BATCHED)
 def test_inputs_of_a_batch_are_under_way_at_the_same_time(batched) -> None:
     together = threading.Barrier(20, timeout=5)
 
@@ -376,6 +387,7 @@ def test_inputs_of_a_batch_are_under_way_at_the_same_time(batched) -> None:
         assert batched(jamba(server), list("abcdefghijklmnopqrst"))[19] == "<t>"
 
 
+@each("batched", BATCHED)
 def test_a_batch_keeps_to_its_limit(batched) -> None:
     pair = threading.Barrier(2, timeout=5)
     busy: list[int] = []
@@ -402,6 +414,7 @@ def two_fails(request: dict[str, Any]) -> str:
     return text
 
 
+@each("batched", BATCHED)
 @BOTH
 def test_in_a_batch_one_failure_does_not_lose_the_others(batched, llm) -> None:
     with Emulator(brain=two_fails, era="2024").serve() as server:
@@ -412,6 +425,7 @@ def test_in_a_batch_one_failure_does_not_lose_the_others(batched, llm) -> None:
     assert isinstance(two, InternalServerError)
 
 
+@each("batched", BATCHED)
 def test_a_failure_in_a_batch_is_raised_unless_it_is_wanted(batched) -> None:
     with (
         Emulator(brain=two_fails, era="2024").serve() as server,
@@ -420,6 +434,7 @@ def test_a_failure_in_a_batch_is_raised_unless_it_is_wanted(batched) -> None:
         batched(jamba(server, max_retries=0), ["one", "two"])
 
 
+@each("made", GENERATED)
 def test_a_failure_in_one_call_ends_it(made: Generate) -> None:
     with (
         Emulator(brain=two_fails, era="2024").serve() as server,
@@ -440,6 +455,7 @@ def test_after_a_failure_the_other_prompts_are_given_up() -> None:
         assert server.left.wait(5)
 
 
+@each("made", GENERATED, server=emulating)
 def test_a_bad_prompt_is_found_before_any_is_sent(made: Generate, server) -> None:
     with pytest.raises(ConfigurationError, match="surrogate"):
         made(jamba(server), ["\ud800"])
@@ -447,6 +463,8 @@ def test_a_bad_prompt_is_found_before_any_is_sent(made: Generate, server) -> Non
     assert not server.emulator.requests
 
 
+@each("batched", BATCHED, server=emulating)
+@each("made", GENERATED)
 def test_nothing_in_nothing_out(made: Generate, batched, server) -> None:
     assert made(jamba(server), []).generations == []
     assert batched(jamba(server), []) == []
@@ -466,21 +484,24 @@ def achunks(llm: AI21LLM, **options: Any) -> list[str]:
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("pieces", [chunks, achunks])
+STREAMED = (chunks, achunks)
+
+
+@each("pieces", STREAMED, server=emulating)
 def test_jamba_streams_and_jurassic_yields_once(pieces, server) -> None:
     with Emulator(brain=lambda request: "one two three", era="2024").serve() as said:
         assert pieces(jamba(said)) == ["one", " two", " three"]
         assert pieces(jurassic(said)) == ["one two three"]
 
 
-@pytest.mark.parametrize("pieces", [chunks, achunks])
+@each("pieces", STREAMED)
 @BOTH
 def test_an_empty_text_is_an_empty_stream(pieces, llm) -> None:
     with Emulator(brain=lambda request: "", era="2024").serve() as server:
         assert pieces(llm(server)) == []
 
 
-@pytest.mark.parametrize("pieces", [chunks, achunks])
+@each("pieces", STREAMED)
 def test_a_stream_that_breaks_off_is_an_error(pieces) -> None:
     with serving(stream(ROLE, event("Hel"), CUT)) as server, pytest.raises(StreamInterruptedError):
         pieces(jamba(server))
@@ -523,6 +544,7 @@ def test_callbacks_hear_each_piece_and_the_whole() -> None:
         assert info["usage_metadata"]["total_tokens"] == 5
 
 
+@each("batched", BATCHED)
 def test_callbacks_hear_of_each_prompt_and_its_failure(batched) -> None:
     record = Record()
     with Emulator(brain=two_fails, era="2024").serve() as server:
@@ -541,6 +563,7 @@ def test_callbacks_hear_of_each_prompt_and_its_failure(batched) -> None:
 # --- Settings --------------------------------------------------------------------------------
 
 
+@each("say", SAID, server=emulating)
 def test_options_of_a_call_go_before_the_settings(say: Say, server) -> None:
     llm = jurassic(server, max_tokens=5)
     assert say(llm, model="jamba-1.5-large", max_tokens=7) == "<Hi>"
@@ -551,6 +574,7 @@ def test_options_of_a_call_go_before_the_settings(say: Say, server) -> None:
     assert unlimited.json == {"prompt": "Hi"}
 
 
+@each("say", SAID, server=emulating)
 def test_headers_of_a_call_join_those_of_the_model(say: Say, server) -> None:
     say(jamba(server, default_headers={"X-A": "1", "X-B": "2"}), extra_headers={"x-a": "3"})
 
@@ -558,6 +582,7 @@ def test_headers_of_a_call_join_those_of_the_model(say: Say, server) -> None:
     assert (headers["x-a"], headers["x-b"]) == ("3", "2")
 
 
+@each("say", SAID, server=emulating)
 def test_a_key_given_to_a_call_is_not_in_its_trace(say: Say, server) -> None:
     record = Record()
     say(jamba(server), api_key="k-secret-of-the-call", config={"callbacks": [record]})
@@ -567,6 +592,7 @@ def test_a_key_given_to_a_call_is_not_in_its_trace(say: Say, server) -> None:
     assert "secret" not in repr(record.parameters)
 
 
+@each("made", GENERATED, server=emulating)
 def test_prompts_are_cached_by_all_that_decides_the_answer(made: Generate, server) -> None:
     llm = jamba(server, cache=InMemoryCache())
     for options in ({}, {}, {"temperature": 1}, {"temperature": 1}, {"model": "jamba-1.5-large"}):
@@ -649,7 +675,8 @@ def test_usage_callbacks_of_messages_stay_silent(server) -> None:
 # --- Retired models --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each("say", SAID)
+@each(
     ("model", "kind", "words"),
     [
         ("j2-light", NotFoundError, "AI21 retired j2-light on 2024-11-11; use jamba-mini"),
@@ -662,12 +689,14 @@ def test_a_retired_model_is_named_with_its_successor(say: Say, model: str, kind,
         say(jamba(server, model=model))
 
 
+@each("say", SAID)
 def test_jurassics_completion_is_tried_again_like_chat(say: Say) -> None:
     body = {"completions": [{"data": {"text": "ab"}}]}
     with serving(fails("500 Internal Server Error"), answer(body)) as server:
         assert say(jurassic(server)) == "ab"
 
 
+@each("made", GENERATED)
 def test_a_server_need_not_count_tokens(made: Generate) -> None:
     with serving(answer({**completion("Hi"), "usage": None})) as server:
         assert made(jamba(server), ["x"]).llm_output == {

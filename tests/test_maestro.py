@@ -44,6 +44,7 @@ from ai21_chains.errors import (
     UnprocessableEntityError,
 )
 from ai21_chains.maestro import ChatMaestro, FileSearch, HTTPTool, MCPTool, Requirement, WebSearch
+from tests.cases import each
 from tests.servers import calls
 from tests.servers import scripted as servers
 
@@ -96,11 +97,6 @@ def lines(emulator: Emulator) -> list[str]:
     return [f"{one.method} {one.path.removeprefix('/studio/v1')}" for one in emulator.requests]
 
 
-@pytest.fixture(params=calls.CALLED, ids=lambda way: way.__name__)
-def call(request: pytest.FixtureRequest) -> calls.Call:
-    return request.param
-
-
 def resumed(model: ChatMaestro, run_id: str, **options: Any) -> AIMessage:
     return model.resume(run_id, **options)
 
@@ -109,9 +105,7 @@ def aresumed(model: ChatMaestro, run_id: str, **options: Any) -> AIMessage:
     return asyncio.run(model.aresume(run_id, **options))
 
 
-@pytest.fixture(params=[resumed, aresumed], ids=lambda way: way.__name__)
-def resume(request: pytest.FixtureRequest) -> calls.Call:
-    return request.param
+RESUMED = (resumed, aresumed)
 
 
 # --- What is sent ----------------------------------------------------------------------------
@@ -180,9 +174,7 @@ OPTIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         },
     ),
 ]
-options = pytest.mark.parametrize(
-    ("given", "wire"), [pytest.param(*one, id="-".join(one[0])) for one in OPTIONS]
-)
+options = each(("given", "wire"), OPTIONS)
 
 
 @options
@@ -224,7 +216,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "words"),
     [pytest.param(*one, id=f"{at}-{next(iter(one[0]))}") for at, one in enumerate(REFUSED)],
 )
@@ -238,10 +230,17 @@ def test_what_is_out_of_range_is_refused_before_anything_is_sent(given, words):
     assert emulator.requests == []
 
 
+def test_none_is_no_setting():
+    optional = [name for name, one in ChatMaestro.model_fields.items() if one.default is None]
+
+    assert {"models", "agent_id", "requirements"} <= set(optional)
+    assert ChatMaestro(**dict.fromkeys(optional)).models is None
+
+
 CALL = {"name": "f", "args": {}, "id": "a"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("messages", "words"),
     [
         pytest.param([], "messages is empty", id="none"),
@@ -261,7 +260,7 @@ def test_messages_that_maestro_cannot_read_are_refused(messages, words):
     assert emulator.requests == []
 
 
-@pytest.mark.parametrize("name", ["input", "budget", "stream"])
+@each("name", ["input", "budget", "stream"])
 def test_model_kwargs_hold_no_fields_of_ours(name):
     with pytest.raises(ConfigurationError, match=f"model_kwargs holds '{name}'"):
         maestro(Emulator(), model_kwargs={name: True}).invoke("Hi")
@@ -279,7 +278,8 @@ def test_a_setting_is_checked_when_it_is_changed():
 # --- Watching a run --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("looks", [0, 1, 3])
+@each("call", calls.CALLED)
+@each("looks", [0, 1, 3])
 def test_a_run_is_looked_at_until_it_has_ended(call, looks):
     emulator = says("Hello", pending_looks=looks)
     message = call(maestro(emulator))
@@ -290,6 +290,7 @@ def test_a_run_is_looked_at_until_it_has_ended(call, looks):
     )
 
 
+@each("call", calls.CALLED)
 def test_a_run_that_has_ended_at_once_is_not_looked_at(call):
     emulator = Emulator(faults=[Fault(body=COMPLETED)])
 
@@ -300,6 +301,7 @@ def test_a_run_that_has_ended_at_once_is_not_looked_at(call):
 RUNNING = {"id": RUN_ID, "status": "in_progress"}
 
 
+@each("call", calls.CALLED)
 def test_giving_up_says_which_run_goes_on(call):
     emulator = says("Hello", pending_looks=1000, new_id=lambda: UUID(RUN_ID))
     with pytest.raises(APITimeoutError) as caught:
@@ -315,6 +317,7 @@ def test_giving_up_says_which_run_goes_on(call):
     assert pickle.loads(pickle.dumps(error)).run_id == error.run_id
 
 
+@each("resume", RESUMED)
 def test_a_run_can_be_resumed(resume):
     emulator = says("Hello", pending_looks=3)
     model = maestro(emulator)
@@ -326,12 +329,14 @@ def test_a_run_can_be_resumed(resume):
     assert [one.method for one in emulator.requests].count("POST") == 1
 
 
+@each("resume", RESUMED)
 def test_a_run_that_there_is_not_cannot_be_resumed(resume):
     with pytest.raises(NotFoundError, match="404"):
         resume(maestro(Emulator()), RUN_ID)
 
 
-@pytest.mark.parametrize("run_id", ["", "..", "."])
+@each("resume", RESUMED)
+@each("run_id", ["", "..", "."])
 def test_what_is_no_id_is_refused(resume, run_id):
     emulator = Emulator()
 
@@ -340,6 +345,7 @@ def test_what_is_no_id_is_refused(resume, run_id):
     assert emulator.requests == []
 
 
+@each("resume", RESUMED)
 def test_an_id_stays_in_its_place(resume):
     emulator = Emulator(faults=[Fault(body=COMPLETED)])
     resume(maestro(emulator), "../../models?x")
@@ -347,6 +353,7 @@ def test_an_id_stays_in_its_place(resume):
     assert emulator.requests[0].path == "/studio/v1/maestro/runs/../../models?x"  # one part, quoted
 
 
+@each("call", calls.CALLED)
 def test_a_look_that_fails_is_tried_again(call):
     faults = [Fault(status=503, headers={"Retry-After": "0"}, times=2, path="/" + RUN_ID)]
     emulator = says("Hello", faults=[Fault(body=RUNNING), *faults, Fault(body=COMPLETED)])
@@ -355,6 +362,7 @@ def test_a_look_that_fails_is_tried_again(call):
     assert len(emulator.requests) == 4
 
 
+@each("call", calls.CALLED)
 def test_a_look_that_keeps_failing_names_the_run(call):
     emulator = Emulator(faults=[Fault(body=RUNNING), Fault(status=500, times=None)])
     with pytest.raises(InternalServerError, match=f"resume..{RUN_ID}") as caught:
@@ -364,7 +372,8 @@ def test_a_look_that_keeps_failing_names_the_run(call):
     assert not caught.value.is_retryable
 
 
-@pytest.mark.parametrize("break_off", [servers.CUT, servers.RESET])
+@each("call", calls.CALLED)
+@each("break_off", [servers.CUT, servers.RESET])
 def test_a_run_is_not_started_twice_when_it_may_have_been(call, break_off):
     with servers.scripted([break_off]) as server:
         model = ChatMaestro(base_url=server.url, api_key="k", max_retries=3)
@@ -374,6 +383,7 @@ def test_a_run_is_not_started_twice_when_it_may_have_been(call, break_off):
     assert len(server.requests) == 1
 
 
+@each("call", calls.CALLED)
 def test_a_run_is_started_again_when_it_surely_was_not(call):
     busy = Fault(status=429, headers={"Retry-After": "0"})
     emulator = says("Hello", faults=[busy])
@@ -401,10 +411,9 @@ def test_the_log_has_the_runs_id(caplog):
     assert f"Maestro run {message.id} has started" in caplog.messages
 
 
-@pytest.mark.parametrize(
+@each(
     ("timeout", "patience"),
     [(None, 30.0), (5, 5), (100, 30.0), (Timeout(7), Timeout(7))],
-    ids=["none", "short", "long", "own"],
 )
 def test_one_look_does_not_take_all_the_time(timeout, patience):
     assert impatient(AI21Client(timeout=timeout)).timeout == patience
@@ -418,6 +427,7 @@ def test_a_client_of_the_users_keeps_its_own_timeout():
 # --- The end of a run ------------------------------------------------------------------------
 
 
+@each("call", calls.CALLED)
 def test_a_failed_run_says_why(call):
     brain = scripted(Reply("The budget\nis spent.", finish_reason="failed"))
     with pytest.raises(RunFailedError) as caught:
@@ -434,7 +444,7 @@ def test_a_failed_run_says_why(call):
     assert pickle.loads(pickle.dumps(error)).run_id == error.run_id
 
 
-@pytest.mark.parametrize("error", [None, {}, {"message": None}, "x"], ids=["a", "b", "c", "d"])
+@each("error", [None, {}, {"message": None}, "x"])
 def test_a_failed_run_may_not_say_why(error):
     emulator = Emulator(faults=[Fault(body={**RUNNING, "status": "failed", "error": error})])
 
@@ -442,6 +452,7 @@ def test_a_failed_run_may_not_say_why(error):
         maestro(emulator).invoke("Hi")
 
 
+@each("call", calls.CALLED)
 def test_a_run_that_waits_for_an_action_is_an_error(call):
     brain = scripted(Reply(finish_reason="requires_action"))
 
@@ -457,14 +468,13 @@ def test_a_status_that_is_new_is_waited_out():
     assert maestro(emulator).invoke("Hi").content == "There are 25 days."
 
 
-@pytest.mark.parametrize(
-    "body", [[], {}, {"status": "completed"}, {"id": "x"}], ids=["list", "empty", "id", "status"]
-)
+@each("body", [[], {}, {"status": "completed"}, {"id": "x"}])
 def test_what_is_no_run_is_an_error(body):
     with pytest.raises(ResponseFormatError, match="no Maestro run"):
         maestro(Emulator(faults=[Fault(body=body)])).invoke("Hi")
 
 
+@each("call", calls.CALLED)
 def test_errors_of_the_server_are_told(call):
     with pytest.raises(UnprocessableEntityError, match="not supported"):
         call(maestro(Emulator(), models="jamba-99"))
@@ -479,6 +489,7 @@ def ended(**fields: Any) -> Emulator:
     return Emulator(faults=[Fault(body={**COMPLETED, **fields})])
 
 
+@each("call", calls.CALLED)
 def test_a_message_has_all_that_is_known_of_the_run(call):
     message = call(maestro(ended(), models="jamba-large"))
 
@@ -495,6 +506,7 @@ def test_a_message_has_all_that_is_known_of_the_run(call):
     assert message.usage_metadata is None
 
 
+@each("call", calls.CALLED)
 def test_sources_are_citations(call):
     message = call(maestro(ended()))
 
@@ -523,10 +535,9 @@ def test_sources_are_citations(call):
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     "sources",
     [None, [], "x", {}, {"file_search": None}, {"file_search": ["x"], "web_search": []}],
-    ids=["none", "list", "text", "empty", "null", "odd"],
 )
 def test_odd_sources_do_not_lose_the_answer(sources):
     message = maestro(ended(data_sources=sources)).invoke("Hi")
@@ -535,7 +546,7 @@ def test_odd_sources_do_not_lose_the_answer(sources):
     assert message.additional_kwargs == {}
 
 
-@pytest.mark.parametrize(
+@each(
     ("result", "text"),
     [
         pytest.param("Hi", "Hi", id="text"),
@@ -557,6 +568,7 @@ def test_usage_is_read_where_there_is_some():
     assert message.usage_metadata == {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
 
 
+@each("call", calls.CALLED)
 def test_stop_cuts_a_text(call):
     model = maestro(says("One. Two. Three."), stop="Three")
 
@@ -607,7 +619,7 @@ async def test_a_stream_has_one_chunk():
     assert other.response_metadata == chunk.response_metadata
 
 
-@pytest.mark.parametrize(
+@each(
     ("way", "events"),
     [
         (calls.invoke, ["start", "end"]),
@@ -615,7 +627,6 @@ async def test_a_stream_has_one_chunk():
         (calls.streamed, ["start", "Hello", "end"]),
         (calls.astreamed, ["start", "Hello", "end"]),
     ],
-    ids=lambda one: one.__name__ if callable(one) else "",
 )
 def test_callbacks_are_called_once(way, events):
     notes = Notes()
@@ -686,12 +697,8 @@ async def _astreamed(chain: Any) -> Any:
     return [one async for one in chain.astream("Which city?")][-1]
 
 
-@pytest.fixture(params=[_invoked, _ainvoked, _streamed, _astreamed], ids=lambda way: way.__name__)
-def ask(request: pytest.FixtureRequest) -> Ask:
-    return request.param
-
-
-@pytest.mark.parametrize(("schema", "value"), SCHEMAS)
+@each("ask", [_invoked, _ainvoked, _streamed, _astreamed])
+@each(("schema", "value"), SCHEMAS)
 async def test_an_answer_has_the_form_of_a_schema(ask, schema, value):
     emulator = says(BONN)
 
@@ -700,7 +707,8 @@ async def test_an_answer_has_the_form_of_a_schema(ask, schema, value):
     assert list(wire["properties"]) == wire["required"] == ["name", "people"]
 
 
-@pytest.mark.parametrize(
+@each("ask", [_invoked, _ainvoked, _streamed, _astreamed])
+@each(
     ("said", "words"),
     [
         pytest.param('{"name": "Bonn"}', "people: Field required", id="incomplete"),
@@ -739,21 +747,20 @@ def test_any_object_will_do():
     assert emulator.requests[0].json["output_type"] == {"type": "object"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "words"),
     [
         ({"schema": City, "method": "magic"}, "there is no method 'magic'"),
         ({}, "json_schema needs a schema"),
         ({"schema": 3}, "schema is no JSON schema"),
     ],
-    ids=["method", "none", "number"],
 )
 def test_what_is_no_schema_is_refused(arguments, words):
     with pytest.raises(ConfigurationError, match=words):
         maestro(Emulator()).with_structured_output(**arguments)
 
 
-@pytest.mark.parametrize("given", [City, CityDict, City.model_json_schema()], ids=["a", "b", "c"])
+@each("given", [City, CityDict, City.model_json_schema()])
 def test_output_type_is_a_schema_in_any_form(given):
     assert sent("Hi", {"output_type": given})["output_type"]["required"] == ["name", "people"]
 
@@ -761,6 +768,7 @@ def test_output_type_is_a_schema_in_any_form(given):
 # --- Agents and tools ------------------------------------------------------------------------
 
 
+@each("call", calls.CALLED)
 def test_an_agent_is_run_with_its_own_settings(call):
     emulator = says("Hello")
     message = call(maestro(emulator, agent_id="a1"), response_language="french")
@@ -774,10 +782,9 @@ def test_an_agent_is_run_with_its_own_settings(call):
     assert message.content == "Hello"
 
 
-@pytest.mark.parametrize(
+@each(
     "given",
     [{"models": "m"}, {"tools": [WebSearch()]}, {"requirements": ["x"]}, {"budget": "low"}],
-    ids=lambda given: next(iter(given)),
 )
 def test_an_agent_takes_no_settings_of_its_own_from_us(given):
     with pytest.raises(ConfigurationError, match=f"{next(iter(given))} does not go with agent_id"):
@@ -798,13 +805,12 @@ def test_no_tools_can_be_bound():
     assert set(emulator.requests[0].json) == {"input", "output_type"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "words"),
     [
         ({"tools": [print]}, "ChatMaestro: tools should hold FileSearch"),
         ({"tools": [], "tool_choice": "any"}, "tool_choice is 'any'; Maestro chooses its tools"),
     ],
-    ids=["function", "choice"],
 )
 def test_functions_of_the_callers_cannot_be_bound(arguments, words):
     with pytest.raises(ConfigurationError, match=words):
@@ -843,7 +849,7 @@ COPIES = [
 ]
 
 
-@pytest.mark.parametrize("duplicate", COPIES)
+@each("duplicate", COPIES)
 def test_a_copy_asks_the_same(duplicate):
     with servers.scripted(servers.answer(COMPLETED)) as server:
         model = ChatMaestro(base_url=server.url, api_key="k", **WITH_ALL)
@@ -887,7 +893,7 @@ class Runs(BaseTracer):
 
 
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")
-@pytest.mark.parametrize("form", [lambda tool: tool, lambda tool: tool.to_wire()], ids=["a", "b"])
+@each("form", [lambda tool: tool, lambda tool: tool.to_wire()])
 def test_headers_of_tools_are_in_no_dump_and_no_trace(form):
     emulator, notes, tracer = says("Hello"), Notes(), Runs()
     tools = [form(tool) for tool in WITH_ALL["tools"]]
@@ -918,7 +924,7 @@ def test_a_trace_says_what_was_asked():
     assert "timeout" not in notes.params
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "name"),
     [
         ({}, "maestro"),
@@ -926,7 +932,6 @@ def test_a_trace_says_what_was_asked():
         ({"models": ["b", "c"]}, "b"),
         ({"models": "d"}, "d"),
     ],
-    ids=["none", "model", "list", "text"],
 )
 def test_traces_and_messages_name_the_same_model(options, name):
     model = maestro(ended(), stop="x")

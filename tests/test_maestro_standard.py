@@ -3,7 +3,6 @@
 from typing import Any
 
 import httpx
-import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
@@ -67,8 +66,3 @@ class TestIntegration(Maestro, ChatModelIntegrationTests):
     @property
     def model_override_value(self) -> str:
         return "jamba-large"
-
-
-@pytest.fixture(scope="session")
-def vcr_config() -> dict[str, Any]:
-    return {}

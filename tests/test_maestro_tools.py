@@ -19,6 +19,7 @@ from ai21_chains.maestro import (
     Requirement,
     WebSearch,
 )
+from tests.cases import each
 
 SECRET = "Bearer very-secret"
 PARAMETERS = {"properties": {"id": {"type": "string", "description": "Its number."}}}
@@ -92,17 +93,17 @@ WIRES = [
 ]
 
 
-@pytest.mark.parametrize(("tool", "wire"), WIRES)
+@each(("tool", "wire"), WIRES)
 def test_a_tool_has_this_form_on_the_wire(tool, wire):
     assert json.loads(json.dumps(tool.to_wire())) == wire
 
 
-@pytest.mark.parametrize(("tool", "wire"), WIRES)
+@each(("tool", "wire"), WIRES)
 def test_the_wires_form_is_read(tool, wire):
     assert [one.to_wire() for one in as_tools([wire])] == [wire]
 
 
-@pytest.mark.parametrize(("tool", "wire"), WIRES)
+@each(("tool", "wire"), WIRES)
 def test_a_tool_without_its_headers_can_be_kept_and_read_again(tool, wire):
     (again,) = as_tools([tool.shown()])
 
@@ -110,13 +111,13 @@ def test_a_tool_without_its_headers_can_be_kept_and_read_again(tool, wire):
     assert type(again) is type(tool)
 
 
-@pytest.mark.parametrize(("tool", "wire"), WIRES)
+@each(("tool", "wire"), WIRES)
 def test_copies_are_the_same(tool, wire):
     for copied in (copy.deepcopy(tool), pickle.loads(pickle.dumps(tool)), tool.model_copy()):
         assert copied.to_wire() == wire
 
 
-@pytest.mark.parametrize(("tool", "wire"), WIRES[-3:])
+@each(("tool", "wire"), WIRES[-3:])
 def test_headers_are_shown_nowhere(tool, wire):
     shown = (repr(tool), str(tool), str(tool.shown()), tool.model_dump_json(), str(dict(tool)))
 
@@ -144,9 +145,7 @@ REFUSED: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("tools", "words"), [pytest.param(tools, words, id=name) for name, tools, words in REFUSED]
-)
+@each(("tools", "words"), [pytest.param(tools, words, id=name) for name, tools, words in REFUSED])
 def test_what_is_no_tool_of_maestros_is_refused(tools, words):
     with pytest.raises(ConfigurationError, match=f"^ChatMaestro: tools .*{words}") as caught:
         ChatMaestro(tools=tools)
@@ -171,7 +170,7 @@ def test_requirements_are_texts_objects_or_dicts():
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("requirements", "words"),
     [
         pytest.param("Be brief.", "should be a list", id="one-text"),

@@ -28,16 +28,12 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
-from ai21_chains._messages import (
-    ChunkReader,
-    documents_to_wire,
-    generations,
-    text_of,
-    to_wire,
-    usage_metadata,
-)
+from ai21_chains._messages import ChunkReader, generations, text_of, to_wire
+from ai21_chains._request import documents_to_wire
 from ai21_chains._wire import Completion, JSONObject
+from ai21_chains._wire_parts import usage_metadata
 from ai21_chains.errors import ConfigurationError, UnsupportedContentError
+from tests.cases import each
 
 # --- LangChain to AI21 -----------------------------------------------------------------------
 
@@ -50,7 +46,7 @@ WEATHER = tool_call(name="weather", args={"city": "Zürich"}, id="call-1")
 WEATHER_ON_THE_WIRE = call_on_the_wire("call-1", "weather", '{"city": "Zürich"}')
 
 
-@pytest.mark.parametrize(
+@each(
     ("message", "wire"),
     [
         pytest.param(HumanMessage("Hi"), {"role": "user", "content": "Hi"}, id="human"),
@@ -245,10 +241,9 @@ def test_the_legacy_form_of_tool_calls_is_understood() -> None:
     assert wire["tool_calls"] == legacy["tool_calls"]
 
 
-@pytest.mark.parametrize(
+@each(
     "message",
     [FunctionMessage(name="f", content="x"), RemoveMessage(id="1"), "Hi"],
-    ids=lambda message: type(message).__name__,
 )
 def test_what_has_no_counterpart_is_refused(message: BaseMessage) -> None:
     with pytest.raises(ConfigurationError, match=f"A {type(message).__name__} has no counterpart"):
@@ -265,8 +260,8 @@ def test_an_empty_conversation_is_refused() -> None:
         to_wire([])
 
 
-@pytest.mark.parametrize("make", [HumanMessage, SystemMessage])
-@pytest.mark.parametrize(
+@each("make", [HumanMessage, SystemMessage])
+@each(
     ("block", "kind"),
     [
         ({"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}, "'image_url'"),
@@ -314,7 +309,7 @@ CIRCLE: JSONObject = {}
 CIRCLE["self"] = CIRCLE
 
 
-@pytest.mark.parametrize(
+@each(
     ("document", "wire"),
     [
         pytest.param("Text", {"content": "Text", "metadata": {}}, id="string"),
@@ -356,7 +351,7 @@ def test_each_kind_of_document_has_its_form_on_the_wire(
     assert document == before
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "text"),
     [
         pytest.param("as it is", "as it is", id="string"),
@@ -378,7 +373,7 @@ def test_metadata_is_text_on_the_wire(value: object, text: str) -> None:
     assert wire["metadata"] == {"x": text}
 
 
-@pytest.mark.parametrize(
+@each(
     ("document", "problem"),
     [
         pytest.param(5, "is a int, not a Document", id="number"),
@@ -400,10 +395,12 @@ def test_what_is_no_document_is_refused_with_its_place(document: JSONObject, pro
     assert problem in str(caught.value)
 
 
-@pytest.mark.parametrize("single", ["Text", Document("Text"), {"content": "Text"}])
+@each("single", ["Text", Document("Text"), {"content": "Text"}])
 def test_a_document_that_is_not_in_a_list_is_refused(single: str | Document | JSONObject) -> None:
     with pytest.raises(ConfigurationError, match="a list is needed"):
         documents_to_wire(single)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="should be a list of documents, not a int"):
+        documents_to_wire(5)  # type: ignore[arg-type]
 
 
 # --- AI21 to LangChain: whole answers --------------------------------------------------------
@@ -441,7 +438,7 @@ def test_an_answer_becomes_a_message() -> None:
     }
 
 
-@pytest.mark.parametrize("content", [None, ""])
+@each("content", [None, ""])
 def test_an_answer_without_text_has_an_empty_string(content: str | None) -> None:
     assert read(content=content).content == ""
     assert read().content == ""
@@ -469,7 +466,7 @@ def test_answers_come_in_the_order_of_their_index_and_count_their_usage_once() -
     ]
 
 
-@pytest.mark.parametrize(("given_", "kept"), [(7, "7"), (None, None), ("", None), ("a", "a")])
+@each(("given_", "kept"), [(7, "7"), (None, None), ("", None), ("a", "a")])
 def test_an_id_is_text_or_absent(given_: object, kept: str | None) -> None:
     (generation,) = generations(answer({"content": "Hi"}, id=given_), "jamba-mini")
 
@@ -485,7 +482,7 @@ def test_an_unknown_finish_reason_is_left_out() -> None:
     assert "finish_reason" not in generation.message.response_metadata
 
 
-@pytest.mark.parametrize(
+@each(
     ("usage", "expected"),
     [
         pytest.param(USAGE, (3, 4, 7), id="all"),
@@ -523,7 +520,7 @@ def call(arguments: object = "{}", **more: object) -> JSONObject:
     }
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "args"),
     [
         pytest.param('{"x": 1}', {"x": 1}, id="json"),
@@ -545,7 +542,7 @@ def test_arguments_are_read_in_every_form(arguments: object, args: JSONObject) -
     assert message.invalid_tool_calls == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "kept", "problem"),
     [
         pytest.param('{"x": 1', '{"x": 1', "are not JSON", id="cut"),
@@ -576,7 +573,7 @@ def test_tool_calls_without_ids_get_one_each() -> None:
     assert all(str(call_id).startswith("call_") for call_id in ids)
 
 
-@pytest.mark.parametrize("function", [None, {}, {"name": None}])
+@each("function", [None, {}, {"name": None}])
 def test_a_call_without_a_function_has_no_name(function: JSONObject | None) -> None:
     message = read(tool_calls=[{"id": 5, "function": function}])
 
@@ -650,7 +647,7 @@ def test_a_stream_is_its_text_and_then_what_is_known_of_the_answer() -> None:
     assert last.chunk_position == "last"
 
 
-@pytest.mark.parametrize(
+@each(
     "events",
     [
         pytest.param(
@@ -694,7 +691,7 @@ def test_usage_and_metadata_count_once_whatever_the_server_repeats(
     }
 
 
-@pytest.mark.parametrize(
+@each(
     "events",
     [
         pytest.param([event(content="4", reasoning_content="2 + 2"), event("stop")], id="at-once"),
@@ -731,7 +728,7 @@ def test_an_id_that_is_a_number_is_text() -> None:
 NOW = tool_call(name="now", args={}, id="b")
 
 
-@pytest.mark.parametrize(
+@each(
     ("events", "expected"),
     [
         pytest.param(
@@ -850,13 +847,25 @@ def test_a_streamed_call_without_an_id_gets_one() -> None:
     assert str(made["id"]).startswith("call_")
 
 
-@pytest.mark.parametrize("arguments", ["nonsense", "[1]", "null"])
+@each("arguments", ["nonsense", "[1]", "null"])
 def test_broken_arguments_in_a_stream_become_invalid_tool_calls(arguments: str) -> None:
     message = total(calls(piece(0, "b", name="now")), calls(piece(0, arguments=arguments)))
 
     (invalid,) = message.invalid_tool_calls
     assert (invalid["name"], invalid["args"], invalid["id"]) == ("now", arguments, "b")
     assert message.tool_calls == []
+
+
+def test_a_streamed_call_that_was_cut_off_is_invalid_wherever_the_cut_is() -> None:
+    whole = json.dumps({"path": "/a\\b\n", 'k"]}': [1, {"x": [[], None]}, "é"], "": {}})
+    first = calls(piece(0, "a", name="read", arguments="{}"), piece(1, "b", name="rm"))
+    for cut in [*(whole[:at] for at in range(len(whole))), 'not "even JSON']:
+        message = total(first, calls(piece(1, arguments=cut)), event("length"))
+        (invalid,) = message.invalid_tool_calls
+        assert [call["name"] for call in message.tool_calls] == ["read"], cut
+        assert str(invalid["args"]).startswith(cut)
+    message = total(first, calls(piece(1, arguments=whole)), event("length"))
+    assert [call["name"] for call in message.tool_calls] == ["read", "rm"]
 
 
 @given(

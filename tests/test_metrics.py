@@ -35,6 +35,7 @@ from ai21_chains.evaluation._metrics import (
     sentence_spans,
     touched,
 )
+from tests.cases import each
 
 words = st.lists(st.sampled_from(["ten", "the", "Museum", "opens", "at", "1,562", "o'clock"]))
 texts = words.map(" ".join)
@@ -50,7 +51,7 @@ def total(rows: list[dict[str, Part]], name: str) -> float:
 # Answers
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "normal"),
     [
         pytest.param("The Cat", "cat", id="article and case"),
@@ -66,7 +67,7 @@ def test_answers_are_normalised_as_by_the_official_script(text: str, normal: str
     assert normalized_answer(text) == normal
 
 
-@pytest.mark.parametrize(
+@each(
     ("answer", "golds", "exact", "f1", "recall"),
     [
         pytest.param("1562", ["1562"], 1, 1, 1, id="the same"),
@@ -190,7 +191,7 @@ def test_an_undefined_share_adds_nothing_and_a_failure_adds_zeros() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "split"),
     [
         pytest.param("One. Two! Three", ["One.", "Two!", "Three"], id="stops"),

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from ai21_chains._options import CallOptions, canonical, check_call
 from ai21_chains.errors import ConfigurationError
+from tests.cases import each
 
 
 def refusal(**options: object) -> str:
@@ -17,7 +18,7 @@ def refusal(**options: object) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "value"),
     [
         ("model", "jamba-mini"),
@@ -65,7 +66,7 @@ def test_what_is_in_range_is_kept(name: str, value: object) -> None:
     assert check_call({name: value}, "ChatAI21") == {name: value}
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "value", "problem"),
     [
         ("model", "", "model should name a model, such as 'jamba-mini', got ''"),
@@ -99,6 +100,7 @@ def test_what_is_in_range_is_kept(name: str, value: object) -> None:
         ("timeout", math.inf, "timeout should be a finite number, got inf"),
         ("timeout", math.nan, "timeout should be a finite number, got nan"),
         ("timeout", "soon", "timeout should be a valid number"),
+        ("timeout", {"a": 1}, "timeout should be seconds, or an httpx.Timeout"),
         ("timeout", True, "timeout should be a number, not true or false, got True"),
         ("max_retries", -1, "max_retries should be greater than or equal to 0, got -1"),
         ("max_retries", None, "max_retries should be a valid integer, got None"),
@@ -117,7 +119,7 @@ def test_what_is_out_of_range_is_named(name: str, value: object, problem: str) -
     assert len(message) < 250
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "value", "kept"),
     [
         ("model", "ai21/jamba-mini", "jamba-mini"),
@@ -127,6 +129,8 @@ def test_what_is_out_of_range_is_named(name: str, value: object, problem: str) -
         ("temperature", "0.5", 0.5),
         ("max_tokens", "100", 100),
         ("timeout", "30", 30.0),
+        ("timeout", {"timeout": 5, "connect": 1}, httpx.Timeout(5, connect=1)),
+        ("documents", iter(["read", "once"]), ["read", "once"]),
         ("api_key", "key", SecretStr("key")),
     ],
 )
@@ -154,7 +158,7 @@ def test_documents_are_kept_as_they_are() -> None:
     assert check_call({"documents": documents}, "ChatAI21")["documents"] is documents
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "near"),
     [
         ("temprature", "temperature"),
@@ -187,7 +191,7 @@ def test_other_clients_names_mean_ours() -> None:
     assert given == {"model_name": "m", "api_host": "https://x.example"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "name"),
     [
         ({"model": "a", "model_name": "b"}, "model"),
@@ -199,7 +203,7 @@ def test_an_argument_under_two_names_is_refused(given: dict[str, object], name: 
         canonical(given)
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "kept"),
     [
         ("https://api.ai21.com/studio/v1", "https://api.ai21.com/studio/v1"),
@@ -222,7 +226,7 @@ def test_an_address_is_brought_into_one_form(url: str, kept: str) -> None:
     assert check_call({"base_url": url}, "ChatAI21") == {"base_url": kept}
 
 
-@pytest.mark.parametrize(
+@each(
     "url",
     [
         "",
@@ -249,7 +253,7 @@ def test_what_is_no_address_is_refused_without_repeating_it(url: object) -> None
     assert "hunter2" not in message
 
 
-@pytest.mark.parametrize(
+@each(
     "url",
     [
         "https://user:hunter2@jamba.example",
@@ -264,7 +268,7 @@ def test_an_address_with_a_secret_is_refused_without_repeating_it(url: str) -> N
     )
 
 
-@pytest.mark.parametrize(
+@each(
     "options",
     [
         {"api_key": ["hunter2"]},

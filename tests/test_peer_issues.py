@@ -57,6 +57,7 @@ from ai21_chains.client import AI21Client
 from ai21_chains.emulator import Brain, Fault, Reply, ToolCall, extractive, scripted
 from ai21_chains.errors import APITimeoutError, ConfigurationError
 from ai21_chains.serving.langserve import add_ai21_routes
+from tests.cases import each
 from tests.servers import calls
 from tests.servers import scripted as raw
 from tests.servers.scripted import DONE, HOLD, ROLE, event, says, stream
@@ -123,7 +124,7 @@ def test_3_streams_keep_tool_calls_also_without_arguments() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-@pytest.mark.parametrize("version", ["v0", "v1", "v3"])
+@each("version", ["v0", "v1", "v3"])
 def test_4_text_and_tool_calls_of_a_stream_do_not_collide(version: str) -> None:
     model = emulated(PARALLEL, **({} if version == "v3" else {"output_version": version}))
     message = model.stream_events("Hi", version="v3").output if version == "v3" else summed(model)
@@ -194,7 +195,7 @@ async def test_10_an_http_client_of_one_s_own_is_used_and_left_open() -> None:
     assert not ahttp.is_closed
 
 
-@pytest.mark.parametrize("kind", ["sync", "async"])
+@each("kind", ["sync", "async"])
 def test_11_a_stream_that_falls_silent_ends(kind: str) -> None:
     async def read(model: ChatAI21) -> None:
         async for _ in model.astream("Hi"):
@@ -224,9 +225,7 @@ async def test_13_async_streams_come_piece_by_piece_without_a_thread() -> None:
     assert "".join(chunks) == "One two three four."
 
 
-@pytest.mark.parametrize(
-    ("status", "again"), [(401, False), (422, False), (429, True), (500, True)]
-)
+@each(("status", "again"), [(401, False), (422, False), (429, True), (500, True)])
 def test_14_errors_say_in_langchain_s_words_whether_they_may_pass(status: int, again: bool) -> None:
     with pytest.raises(AI21Error) as caught:
         emulated(faults=[Fault(status=status)]).invoke("Hi")

@@ -38,6 +38,7 @@ from ai21_chains.errors import (
     StreamInterruptedError,
     UnprocessableEntityError,
 )
+from tests.cases import each
 
 URL = "https://api.ai21.com/studio/v1/chat/completions"
 WHERE = f"POST {URL}"
@@ -54,7 +55,7 @@ def test_a_body_is_compact_json_in_utf8() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "words"),
     [
         pytest.param(float("nan"), "float values", id="nan"),
@@ -96,7 +97,7 @@ def one_by_one(raw: bytes) -> list[bytes]:
     return [raw[at : at + 1] for at in range(len(raw))]
 
 
-@pytest.mark.parametrize(
+@each(
     ("raw", "events"),
     [
         pytest.param(b"", [], id="nothing"),
@@ -196,7 +197,7 @@ def test_a_stream_is_its_events_up_to_done() -> None:
     assert list(reader.close()) == []
 
 
-@pytest.mark.parametrize(
+@each(
     "raw",
     [
         pytest.param(sent(HELLO) + sent(STOP), id="no-done"),
@@ -227,7 +228,7 @@ def test_usage_may_follow_the_finish_in_an_event_without_choices() -> None:
     assert list(played(sent(HELLO), sent(STOP), sent(usage), DONE)) == [HELLO, STOP, usage]
 
 
-@pytest.mark.parametrize(
+@each(
     "raw",
     [
         pytest.param(b"", id="nothing"),
@@ -255,7 +256,7 @@ def test_what_came_before_the_cut_is_delivered() -> None:
         next(events)
 
 
-@pytest.mark.parametrize(
+@each(
     ("payload", "words"),
     [
         pytest.param({"error": {"message": "Engine died"}}, "Engine died", id="object"),
@@ -274,16 +275,12 @@ def test_an_error_in_the_stream_interrupts_it(payload: JSONObject, words: str) -
     assert words in caught.value.detail
 
 
-@pytest.mark.parametrize(
-    "payload", [{"type": "ping"}, {}, {"choices": None}, {"error": None, "usage": None}]
-)
+@each("payload", [{"type": "ping"}, {}, {"choices": None}, {"error": None, "usage": None}])
 def test_an_event_that_is_no_part_of_the_answer_is_passed_over(payload: JSONObject) -> None:
     assert read_event(json.dumps(payload).encode(), WHERE) is None
 
 
-@pytest.mark.parametrize(
-    "given_", [event(content=None, tool_calls=None), event(reasoning_content="x"), event()]
-)
+@each("given_", [event(content=None, tool_calls=None), event(reasoning_content="x"), event()])
 def test_nulls_and_missing_keys_in_an_event_are_fine(given_: JSONObject) -> None:
     assert read_event(json.dumps(given_).encode(), WHERE) == given_
 
@@ -342,7 +339,7 @@ def in_place_of_part(value: object, part: str) -> str:
     return json.dumps(value).replace("PART", part)
 
 
-@pytest.mark.parametrize(("choices", "problem"), WRONG_CHOICES)
+@each(("choices", "problem"), WRONG_CHOICES)
 def test_choices_of_the_wrong_type_are_named(choices: object, problem: str) -> None:
     for part, read in {"message": read_completion, "delta": read_event}.items():
         body = f'{{"choices": {in_place_of_part(choices, part)}}}'.encode()
@@ -352,7 +349,7 @@ def test_choices_of_the_wrong_type_are_named(choices: object, problem: str) -> N
         assert problem.replace("PART", part) in str(caught.value)
 
 
-@pytest.mark.parametrize(("message", "problem"), WRONG_MESSAGES)
+@each(("message", "problem"), WRONG_MESSAGES)
 def test_messages_of_the_wrong_type_are_named(message: JSONObject, problem: str) -> None:
     with pytest.raises(ResponseFormatError) as whole:
         read_completion(json.dumps(answer(**message)).encode(), WHERE)
@@ -363,7 +360,7 @@ def test_messages_of_the_wrong_type_are_named(message: JSONObject, problem: str)
     assert f"choices[0].delta{problem}" in str(piece.value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "problem"),
     [
         pytest.param(b"", "it is empty", id="empty"),
@@ -402,10 +399,8 @@ def test_what_is_no_answer_is_refused_in_one_line(body: bytes, problem: str) -> 
     assert len(message) < 600
 
 
-@pytest.mark.parametrize("depth", [100, 300, 900, 5000])
-@pytest.mark.parametrize(
-    ("opening", "closing"), [("[", "]"), ('{"error":', "}"), ('{"choices":[', "]}")]
-)
+@each("depth", [100, 300, 900, 5000])
+@each(("opening", "closing"), [("[", "]"), ('{"error":', "}"), ('{"choices":[', "]}")])
 def test_depth_does_not_break_the_reader(depth: int, opening: str, closing: str) -> None:
     body = (opening * depth + "1" + closing * depth).encode()
 
@@ -421,7 +416,7 @@ def test_an_answer_with_more_or_less_than_expected_is_fine() -> None:
     assert read_completion(json.dumps(given_).encode(), WHERE) == given_
 
 
-@pytest.mark.parametrize(
+@each(
     ("content", "text"),
     [
         pytest.param(b"half an emoji: \\ud83d", "half an emoji: ?", id="lone-surrogate"),
@@ -530,7 +525,7 @@ EXPLAINED = [
 ]
 
 
-@pytest.mark.parametrize(("body", "words"), EXPLAINED)
+@each(("body", "words"), EXPLAINED)
 def test_an_error_is_one_line_with_status_words_url_and_what_to_do(body: bytes, words: str) -> None:
     error = error_from_response(WHERE, 503, {}, body)
 
@@ -540,14 +535,14 @@ def test_an_error_is_one_line_with_status_words_url_and_what_to_do(body: bytes, 
     assert error.status_code == 503
 
 
-@pytest.mark.parametrize("body", [b"<a" * 500_000, b"<!--" * 250_000, b"<script" * 150_000])
+@each("body", [b"<a" * 500_000, b"<!--" * 250_000, b"<script" * 150_000])
 def test_a_hostile_page_takes_no_time(body: bytes) -> None:
     error = error_from_response(WHERE, 500, {}, body)
 
     assert len(str(error)) < 600
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "kind", "phrase"),
     [
         (302, APIStatusError, "302 Found"),
@@ -579,8 +574,8 @@ def test_each_status_has_its_class(status: int, kind: type[APIStatusError], phra
     assert error.body == {"detail": "No."}
 
 
-@pytest.mark.parametrize("status", [400, 413, 422, 500])
-@pytest.mark.parametrize(
+@each("status", [400, 413, 422, 500])
+@each(
     "words",
     [
         "Prompt has too many tokens: 300000",
@@ -597,7 +592,7 @@ def test_a_prompt_that_is_too_long_has_its_class(status: int, words: str) -> Non
     assert "Shorten the messages" in str(error)
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "kind", "words"),
     [
         (429, RateLimitError, "Too many tokens per minute, please wait"),
@@ -619,16 +614,14 @@ def test_a_retired_model_is_named_with_its_successor() -> None:
     assert str(error).endswith("AI21 retired jamba-1.5-mini on 2025-05-06; use jamba-mini")
 
 
-@pytest.mark.parametrize(
-    ("model", "detail"), [("my-own", "is not supported"), ("jamba-1.5-mini", "messages: empty")]
-)
+@each(("model", "detail"), [("my-own", "is not supported"), ("jamba-1.5-mini", "messages: empty")])
 def test_another_422_keeps_the_usual_hint(model: str, detail: str) -> None:
     error = error_from_response(WHERE, 422, {}, json.dumps({"detail": detail}).encode(), model)
 
     assert str(error).endswith("Change what the server names")
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "seconds", "words"),
     [
         ("7", 7.0, "The server asks to wait 7 s"),
@@ -645,9 +638,7 @@ def test_the_wait_that_the_server_asks_for_is_told(
     assert words in str(error)
 
 
-@pytest.mark.parametrize(
-    "header", ["x-request-id", "request-id", "x-amzn-requestid", "apim-request-id"]
-)
+@each("header", ["x-request-id", "request-id", "x-amzn-requestid", "apim-request-id"])
 def test_the_request_id_is_told(header: str) -> None:
     error = error_from_response(WHERE, 500, {"x-request-id": "", header: "req-7"}, b"")
 
@@ -669,7 +660,7 @@ def test_words_are_found_in_whatever_shape(value: object) -> None:
     assert isinstance(error_detail(value), str)
 
 
-@pytest.mark.parametrize(
+@each(
     ("words", "line"),
     [
         ("", ""),

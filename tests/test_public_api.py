@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import ai21_chains
+from tests.cases import each
 
 PUBLIC = [
     "AI21LLM",
@@ -42,7 +43,7 @@ def test_the_public_names_are_these() -> None:
     assert dir(ai21_chains) == sorted(PUBLIC)
 
 
-@pytest.mark.parametrize("name", PUBLIC)
+@each("name", PUBLIC)
 def test_each_public_name_is_there_and_documented(name: str) -> None:
     value = getattr(ai21_chains, name)
 
@@ -61,8 +62,11 @@ def test_the_package_imports_nothing_until_a_name_is_used() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_chat_model_loads_no_optional_dependency_and_no_emulator() -> None:
+def test_model_documents_and_retrievers_load_no_optional_dependency_and_no_emulator() -> None:
     heavy = {
+        "bm25s",
+        "numpy",
+        "Stemmer",
         "typer",
         "starlette",
         "sqlalchemy",
@@ -73,7 +77,10 @@ def test_the_chat_model_loads_no_optional_dependency_and_no_emulator() -> None:
         "ai21_chains.emulator",
         "ai21_chains.cli",
     }
-    code = f"import sys; from ai21_chains import ChatAI21; print([*{heavy} & sys.modules.keys()])"
+    code = (
+        "import sys; from ai21_chains import ChatAI21; import ai21_chains.documents, "
+        f"ai21_chains.retrievers; print([*{heavy} & sys.modules.keys()])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"

@@ -17,6 +17,7 @@ from ai21_chains._options import CallOptions
 from ai21_chains._request import build, format_tool_choice, format_tools
 from ai21_chains._wire import ChatRequest, JSONObject
 from ai21_chains.errors import ConfigurationError, UnsupportedContentError
+from tests.cases import each
 
 HI: list[BaseMessage] = [HumanMessage("Hi")]
 USER = {"role": "user", "content": "Hi"}
@@ -41,7 +42,7 @@ def test_only_what_was_set_is_sent() -> None:
     assert build(HI, CallOptions(**{**unset, "model": "m"})) == {"model": "m", "messages": [USER]}  # type: ignore[typeddict-item]
 
 
-@pytest.mark.parametrize(
+@each(
     "options",
     [
         {"temperature": 0.0},
@@ -53,15 +54,12 @@ def test_only_what_was_set_is_sent() -> None:
         {"user": "ann"},
         {"stop": ["END"]},
     ],
-    ids=str,
 )
 def test_what_was_set_is_sent(options: JSONObject) -> None:
     assert body(**options) == {"model": "jamba-mini", "messages": [USER], **options}
 
 
-@pytest.mark.parametrize(
-    "options", [{"stop": []}, {"documents": []}, {"tools": []}, {"model_kwargs": {}}], ids=str
-)
+@each("options", [{"stop": []}, {"documents": []}, {"tools": []}, {"model_kwargs": {}}])
 def test_empty_lists_are_not_sent(options: JSONObject) -> None:
     assert body(**options) == {"model": "jamba-mini", "messages": [USER]}
 
@@ -86,7 +84,7 @@ def test_what_no_model_can_read_is_refused() -> None:
         body([HumanMessage([{"type": "image", "base64": "aGk="}])])
 
 
-@pytest.mark.parametrize("temperature", [0, 0.0])
+@each("temperature", [0, 0.0])
 def test_several_answers_need_a_temperature(temperature: float) -> None:
     with pytest.raises(ConfigurationError, match="n above 1 needs a temperature above 0"):
         body(n=2, temperature=temperature)
@@ -104,7 +102,7 @@ def test_model_kwargs_go_into_the_body() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["temperature", "messages", "model", "stream", "tools", "n"])
+@each("name", ["temperature", "messages", "model", "stream", "tools", "n"])
 def test_model_kwargs_do_not_replace_arguments(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"model_kwargs holds '{name}': pass {name}=…"):
         body(model_kwargs={name: 1})
@@ -163,7 +161,7 @@ ALL_KINDS = [
 Kind = JSONObject | type | Callable[..., str] | BaseTool
 
 
-@pytest.mark.parametrize(("kind", "name"), ALL_KINDS)
+@each(("kind", "name"), ALL_KINDS)
 def test_tools_of_all_kinds_have_one_form(kind: Kind, name: str) -> None:
     before = copy.deepcopy(kind)
 
@@ -178,7 +176,7 @@ def test_tools_of_all_kinds_have_one_form(kind: Kind, name: str) -> None:
     assert not isinstance(kind, dict) or kind == before
 
 
-@pytest.mark.parametrize("strict", [True, False])
+@each("strict", [True, False])
 def test_strict_is_passed_on(strict: bool) -> None:
     (formatted,) = format_tools([weather_function], strict=strict)
 
@@ -195,7 +193,7 @@ def unwritable_types(city: Callable[[int], int]) -> str:
     return str(city)
 
 
-@pytest.mark.parametrize(
+@each(
     "thing",
     [
         pytest.param(5, id="number"),
@@ -228,7 +226,7 @@ TOOLS = format_tools([OPENAI, weather_function])
 NAMED: JSONObject = {"type": "function", "function": {"name": "weather"}}
 
 
-@pytest.mark.parametrize(
+@each(
     ("choice", "sent"),
     [
         pytest.param(None, None, id="null"),
@@ -251,7 +249,7 @@ def test_each_way_to_choose_a_tool_has_its_form(choice: object, sent: object) ->
     assert format_tool_choice(choice, TOOLS) == sent
 
 
-@pytest.mark.parametrize(
+@each(
     "choice",
     [
         "wether",
@@ -263,7 +261,6 @@ def test_each_way_to_choose_a_tool_has_its_form(choice: object, sent: object) ->
         {"type": "function", "function": "weather"},
         {"type": "tool", "name": "wether"},
     ],
-    ids=str,
 )
 def test_a_tool_that_does_not_exist_is_refused_with_those_that_do(choice: object) -> None:
     with pytest.raises(ConfigurationError, match="the tools are weather, weather_function"):
@@ -272,7 +269,7 @@ def test_a_tool_that_does_not_exist_is_refused_with_those_that_do(choice: object
         body(tools=TOOLS, tool_choice=choice)
 
 
-@pytest.mark.parametrize("choice", ["any", "required", True])
+@each("choice", ["any", "required", True])
 def test_a_required_call_is_said_in_words_too(choice: object) -> None:
     request = body(tools=TOOLS, tool_choice=choice)
 
@@ -281,7 +278,7 @@ def test_a_required_call_is_said_in_words_too(choice: object) -> None:
     assert system_message(request) == "You must call at least one of the tools."
 
 
-@pytest.mark.parametrize("choice", ["weather", NAMED])
+@each("choice", ["weather", NAMED])
 def test_a_named_tool_is_the_only_one_that_is_sent(choice: object) -> None:
     request = body(tools=TOOLS, tool_choice=choice)
 
@@ -290,7 +287,7 @@ def test_a_named_tool_is_the_only_one_that_is_sent(choice: object) -> None:
     assert system_message(request) == "You must call the tool weather."
 
 
-@pytest.mark.parametrize("choice", [None, False])
+@each("choice", [None, False])
 def test_no_choice_is_not_sent(choice: object) -> None:
     request = body(tools=TOOLS, tool_choice=choice)
 
@@ -304,7 +301,7 @@ def test_a_free_choice_is_sent_without_words() -> None:
     assert system_message(request) == ""
 
 
-@pytest.mark.parametrize(
+@each(
     "options",
     [
         {"tools": TOOLS, "tool_choice": "none", "parallel_tool_calls": False},
@@ -312,13 +309,12 @@ def test_a_free_choice_is_sent_without_words() -> None:
         {"tools": [], "tool_choice": "weather"},
         {"tool_choice": "weather"},
     ],
-    ids=["none", "no-tools-any", "no-tools-named", "no-tools-at-all"],
 )
 def test_without_tools_to_call_nothing_is_said_about_them(options: JSONObject) -> None:
     assert body(**options) == {"model": "jamba-mini", "messages": [USER]}
 
 
-@pytest.mark.parametrize("parallel", [True, False])
+@each("parallel", [True, False])
 def test_parallel_tool_calls_is_sent_with_tools(parallel: bool) -> None:
     assert body(tools=TOOLS, parallel_tool_calls=parallel)["parallel_tool_calls"] is parallel
 
@@ -326,7 +322,7 @@ def test_parallel_tool_calls_is_sent_with_tools(parallel: bool) -> None:
 # --- Response formats ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wanted", [{"type": "json_object"}, {"type": "text"}, {"type": "grammar"}])
+@each("wanted", [{"type": "json_object"}, {"type": "text"}, {"type": "grammar"}])
 def test_a_format_of_the_api_is_sent_as_it_is(wanted: JSONObject) -> None:
     request = body(response_format=wanted)
 
@@ -334,7 +330,7 @@ def test_a_format_of_the_api_is_sent_as_it_is(wanted: JSONObject) -> None:
     assert request["messages"] == [USER]
 
 
-@pytest.mark.parametrize(
+@each(
     "wanted",
     [
         pytest.param(
@@ -370,7 +366,7 @@ def test_json_mode_stays_on_when_no_tool_may_be_called() -> None:
     assert request["response_format"] == {"type": "json_object"}
 
 
-@pytest.mark.parametrize(
+@each(
     "wanted",
     [
         pytest.param("json_object", id="word"),

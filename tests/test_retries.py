@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -18,6 +19,7 @@ from ai21_chains.errors import (
     ResponseFormatError,
     StreamInterruptedError,
 )
+from tests.cases import each
 from tests.servers import calls
 from tests.servers.calls import Ask
 from tests.servers.scripted import (
@@ -41,16 +43,15 @@ from tests.servers.scripted import (
 WHOLE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n"
 
 
-@pytest.fixture(params=calls.ASKED, ids=lambda way: way.__name__)
-def ask(request: pytest.FixtureRequest) -> Ask:
-    return request.param
-
-
 class Waiting:
     """Waits by writing down for how long."""
 
     def __init__(self) -> None:
         self.pauses: list[float] = []
+
+    @classmethod
+    def fresh(cls) -> AbstractContextManager[Waiting]:
+        return nullcontext(cls())
 
     def client(self, server, **settings) -> AI21Client:
         async def async_sleep(seconds: float) -> None:
@@ -65,15 +66,11 @@ class Waiting:
         )
 
 
-@pytest.fixture
-def waiting() -> Waiting:
-    return Waiting()
-
-
 # --- Which -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529])
+@each("ask", calls.ASKED)
+@each("status", [408, 409, 425, 429, 500, 502, 503, 504, 529], waiting=Waiting.fresh)
 def test_a_status_that_may_pass_is_tried_again(ask: Ask, waiting: Waiting, status: int) -> None:
     with scripted(answer({"detail": "…"}, f"{status} X"), says()) as server:
         assert ask(waiting.client(server)) == "Hello"
@@ -83,7 +80,8 @@ def test_a_status_that_may_pass_is_tried_again(ask: Ask, waiting: Waiting, statu
     assert 0.3 < waiting.pauses[0] <= 0.5
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 415, 422, 451])
+@each("ask", calls.ASKED)
+@each("status", [400, 401, 403, 404, 405, 413, 415, 422, 451], waiting=Waiting.fresh)
 def test_a_status_that_will_not_pass_is_not(ask: Ask, waiting: Waiting, status: int) -> None:
     with scripted(answer({"detail": "…"}, f"{status} X"), says()) as server:
         with pytest.raises(APIStatusError) as caught:
@@ -93,7 +91,8 @@ def test_a_status_that_will_not_pass_is_not(ask: Ask, waiting: Waiting, status: 
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize(
+@each("ask", calls.ASKED)
+@each(
     "script",
     [
         pytest.param([CUT], id="cut-before-the-head"),
@@ -105,6 +104,7 @@ def test_a_status_that_will_not_pass_is_not(ask: Ask, waiting: Waiting, status: 
         pytest.param([EVENTS + CHUNKED, piece(b": ping\n\n"), CUT], id="cut-after-a-comment"),
         pytest.param([b"nonsense\r\n\r\n", CUT], id="no-http"),
     ],
+    waiting=Waiting.fresh,
 )
 def test_a_connection_that_breaks_is_tried_again(ask: Ask, waiting: Waiting, script) -> None:
     with scripted(script, says()) as server:
@@ -113,6 +113,7 @@ def test_a_connection_that_breaks_is_tried_again(ask: Ask, waiting: Waiting, scr
     assert len(server.requests) == 2
 
 
+@each("ask", calls.ASKED, waiting=Waiting.fresh)
 def test_a_refused_connection_is_tried_again_and_then_named(ask: Ask, waiting: Waiting) -> None:
     with scripted(says()) as server:
         pass
@@ -123,17 +124,19 @@ def test_a_refused_connection_is_tried_again_and_then_named(ask: Ask, waiting: W
     assert caught.value.status_code is None
 
 
+@each("ask", calls.ASKED, waiting=Waiting.fresh)
 def test_silence_is_tried_again(ask: Ask, waiting: Waiting) -> None:
     with scripted([HOLD], says()) as server:
         assert ask(waiting.client(server, timeout=0.2)) == "Hello"
 
 
-@pytest.mark.parametrize("ask", calls.STREAMED)
+@each("ask", calls.STREAMED, waiting=Waiting.fresh)
 def test_an_error_event_that_comes_first_is_tried_again(ask: Ask, waiting: Waiting) -> None:
     with scripted(stream(b'data: {"detail": "overloaded"}\n\n'), says()) as server:
         assert ask(waiting.client(server)) == "Hello"
 
 
+@each("ask", calls.ASKED, waiting=Waiting.fresh)
 def test_an_answer_that_is_none_is_not_tried_again(ask: Ask, waiting: Waiting) -> None:
     with scripted(answer({"ok": True}), says()) as server:
         with pytest.raises(ResponseFormatError):
@@ -145,14 +148,15 @@ def test_an_answer_that_is_none_is_not_tried_again(ask: Ask, waiting: Waiting) -
 # --- Nothing after the first piece -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("ask", calls.STREAMED)
-@pytest.mark.parametrize(
+@each("ask", calls.STREAMED)
+@each(
     ("end", "error"),
     [
         pytest.param(CUT, StreamInterruptedError, id="cut"),
         pytest.param(RESET, StreamInterruptedError, id="reset"),
         pytest.param(HOLD, APITimeoutError, id="silence"),
     ],
+    waiting=Waiting.fresh,
 )
 def test_after_the_first_event_nothing_is(ask: Ask, waiting: Waiting, end, error) -> None:
     said: list[str] = []
@@ -167,7 +171,8 @@ def test_after_the_first_event_nothing_is(ask: Ask, waiting: Waiting, end, error
 # --- How often -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("max_retries", [0, 1, 2, 5])
+@each("ask", calls.ASKED)
+@each("max_retries", [0, 1, 2, 5], waiting=Waiting.fresh)
 def test_there_is_one_try_more_than_max_retries(
     ask: Ask, waiting: Waiting, max_retries: int
 ) -> None:
@@ -179,6 +184,7 @@ def test_there_is_one_try_more_than_max_retries(
         assert len(waiting.pauses) == max_retries
 
 
+@each("ask", calls.ASKED, waiting=Waiting.fresh)
 def test_failures_of_all_kinds_count_together(ask: Ask, waiting: Waiting) -> None:
     with scripted([CUT], fails("503 Busy"), fails("429 Slow"), says()) as server:
         with pytest.raises(RateLimitError):
@@ -190,6 +196,7 @@ def test_failures_of_all_kinds_count_together(ask: Ask, waiting: Waiting) -> Non
 # --- How long --------------------------------------------------------------------------------
 
 
+@each("ask", calls.ASKED, waiting=Waiting.fresh)
 def test_pauses_grow_and_are_spread(ask: Ask, waiting: Waiting) -> None:
     with scripted(answer({}, "500 X")) as server, pytest.raises(APIError):
         ask(waiting.client(server, max_retries=7))
@@ -200,7 +207,8 @@ def test_pauses_grow_and_are_spread(ask: Ask, waiting: Waiting) -> None:
     assert len(set(waiting.pauses)) == 7
 
 
-@pytest.mark.parametrize(
+@each("ask", calls.ASKED)
+@each(
     ("asked", "least", "most"),
     [
         pytest.param("3", 3, 3, id="seconds"),
@@ -211,6 +219,7 @@ def test_pauses_grow_and_are_spread(ask: Ask, waiting: Waiting) -> None:
         pytest.param("-5", 0.375, 0.5, id="negative"),
         pytest.param("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0, id="date-gone-by"),
     ],
+    waiting=Waiting.fresh,
 )
 def test_the_server_may_say_when(ask: Ask, waiting: Waiting, asked: str, least, most) -> None:
     headers = ["content-type: application/json", f"retry-after: {asked}"]
@@ -220,6 +229,7 @@ def test_the_server_may_say_when(ask: Ask, waiting: Waiting, asked: str, least, 
     assert least <= waiting.pauses[0] <= most
 
 
+@each("ask", calls.ASKED, waiting=Waiting.fresh)
 def test_the_server_may_say_when_by_a_date(ask: Ask, waiting: Waiting) -> None:
     def busy(_):
         until = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
@@ -231,6 +241,7 @@ def test_the_server_may_say_when_by_a_date(ask: Ask, waiting: Waiting) -> None:
     assert 20 < waiting.pauses[0] <= 40
 
 
+@each("ask", calls.ASKED, waiting=Waiting.fresh)
 def test_the_servers_wish_is_on_the_error(ask: Ask, waiting: Waiting) -> None:
     headers = ["content-type: application/json", "retry-after: 7"]
     with scripted(answer({"detail": "slow down"}, "429 Slow", headers)) as server:
@@ -240,7 +251,7 @@ def test_the_servers_wish_is_on_the_error(ask: Ask, waiting: Waiting) -> None:
         assert caught.value.retry_after == 7
 
 
-@pytest.mark.parametrize("ask", [calls.complete, calls.acomplete])
+@each("ask", [calls.complete, calls.acomplete])
 def test_by_itself_a_client_really_waits(ask: Ask) -> None:
     with scripted(answer({"detail": "…"}, "503 Busy"), says()) as server:
         start = time.monotonic()
@@ -261,9 +272,9 @@ def refuses_streams(request):
 
 
 @pytest.mark.parametrize("ask", calls.STREAMED)
-def test_a_server_that_does_not_stream_tools_is_asked_without(ask: Ask, waiting, caplog) -> None:
+def test_a_server_that_does_not_stream_tools_is_asked_without(ask: Ask, caplog) -> None:
     with scripted(refuses_streams) as server:
-        assert ask(waiting.client(server, max_retries=0), tools=[TOOL]) == "Whole"
+        assert ask(Waiting().client(server, max_retries=0), tools=[TOOL]) == "Whole"
 
     first, second = server.bodies
     assert first == {**second, "stream": True}
@@ -273,7 +284,7 @@ def test_a_server_that_does_not_stream_tools_is_asked_without(ask: Ask, waiting,
     ]
 
 
-@pytest.mark.parametrize("ask", calls.STREAMED)
+@each("ask", calls.STREAMED, waiting=Waiting.fresh)
 def test_without_tools_there_is_no_second_way(ask: Ask, waiting: Waiting) -> None:
     with scripted(refuses_streams) as server:
         with pytest.raises(APIStatusError, match="stream=true"):
@@ -282,7 +293,7 @@ def test_without_tools_there_is_no_second_way(ask: Ask, waiting: Waiting) -> Non
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("ask", calls.STREAMED)
+@each("ask", calls.STREAMED, waiting=Waiting.fresh)
 def test_tools_are_streamed_where_the_server_does(ask: Ask, waiting: Waiting) -> None:
     with scripted(stream(*HELLO)) as server:
         assert ask(waiting.client(server), tools=[TOOL]) == "Hello"

@@ -19,21 +19,22 @@ from ai21_chains.errors import (
     ResponseFormatError,
     StreamInterruptedError,
 )
+from tests.cases import each
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 501, 502, 503, 504, 520, 529, 599])
+@each("status", [408, 409, 425, 429, 500, 501, 502, 503, 504, 520, 529, 599])
 def test_these_statuses_are_tried_again(status: int) -> None:
     assert should_retry(APIStatusError("no", status_code=status))
 
 
-@pytest.mark.parametrize("status", [None, 301, 400, 401, 402, 403, 404, 405, 413, 418, 422, 451])
+@each("status", [None, 301, 400, 401, 402, 403, 404, 405, 413, 418, 422, 451])
 def test_these_statuses_are_not(status: int | None) -> None:
     assert not should_retry(APIStatusError("no", status_code=status))
 
 
-@pytest.mark.parametrize(
+@each(
     "error",
     [
         APIConnectionError("no route"),
@@ -43,13 +44,12 @@ def test_these_statuses_are_not(status: int | None) -> None:
         RateLimitError("slow down", status_code=429),
         InternalServerError("oops", status_code=500),
     ],
-    ids=lambda error: type(error).__name__,
 )
 def test_what_may_pass_is_tried_again(error: APIError) -> None:
     assert should_retry(error)
 
 
-@pytest.mark.parametrize(
+@each(
     "error",
     [
         APIError("?"),
@@ -57,7 +57,6 @@ def test_what_may_pass_is_tried_again(error: APIError) -> None:
         BadRequestError("no", status_code=400),
         ContextLengthExceededError("too long", status_code=500),
     ],
-    ids=lambda error: type(error).__name__,
 )
 def test_what_will_fail_again_is_not_tried_again(error: APIError) -> None:
     assert not should_retry(error)
@@ -68,7 +67,7 @@ def unsent(error: APIConnectionError) -> APIConnectionError:
     return error
 
 
-@pytest.mark.parametrize(
+@each(
     ("error", "sure"),
     [
         pytest.param(unsent(APIConnectionError("refused")), True, id="no-connection"),
@@ -84,7 +83,7 @@ def test_what_was_surely_not_done_may_be_repeated_in_any_case(error: APIError, s
     assert surely_not_done(error) is sure
 
 
-@pytest.mark.parametrize(
+@each(
     ("attempt", "seconds"),
     [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (5, 8.0), (6, 8.0), (100, 8.0), (5000, 8.0)],
 )
@@ -102,7 +101,7 @@ def test_jitter_is_random_unless_given() -> None:
     assert all(0.375 <= wait <= 0.5 for wait in waits)
 
 
-@pytest.mark.parametrize(
+@each(
     ("asked", "waited"),
     [(0.0, 0.0), (0.2, 0.2), (30.0, 30.0), (60.0, 60.0), (61.0, 60.0), (1e9, 60.0), (-5.0, 0.0)],
 )
@@ -110,7 +109,7 @@ def test_what_the_server_asks_for_goes_first_and_is_capped(asked: float, waited:
     assert delay(RateLimitError("slow down", retry_after=asked), 3) == waited
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "seconds"),
     [
         pytest.param("7", 7.0, id="seconds"),

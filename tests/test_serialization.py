@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from ai21_chains import ChatAI21
 from ai21_chains.errors import AI21Error, ConfigurationError
+from tests.cases import each
 from tests.servers import calls
 from tests.servers.calls import Call
 from tests.servers.scripted import fails, says, scripted
@@ -28,14 +29,13 @@ HEADER = "hdr-secret-42"
 SECRETS = (KEY, HEADER)
 
 
-@pytest.fixture(params=calls.CALLED, ids=lambda way: way.__name__)
-def call(request: pytest.FixtureRequest) -> Call:
-    return request.param
+def serving():
+    return scripted(says("Hello"))
 
 
 @pytest.fixture
 def server():
-    with scripted(says("Hello")) as running:
+    with serving() as running:
         yield running
 
 
@@ -56,7 +56,8 @@ COPIES = [
 ]
 
 
-@pytest.mark.parametrize("duplicate", COPIES)
+@each("call", calls.CALLED)
+@each("duplicate", COPIES, server=serving)
 def test_a_copy_asks_the_same(call: Call, server, duplicate) -> None:
     model = chat(server, temperature=0.5, stop="x", default_headers={"X-A": "1"})
     call(model)
@@ -69,7 +70,7 @@ def test_a_copy_asks_the_same(call: Call, server, duplicate) -> None:
     assert copied.max_retries == 0
 
 
-@pytest.mark.parametrize("duplicate", COPIES[:5])
+@each("duplicate", COPIES[:5], server=serving)
 def test_a_copy_shares_what_cannot_be_copied(server, duplicate) -> None:
     class Vault:
         def __deepcopy__(self, memo):
@@ -88,6 +89,7 @@ def test_a_copy_shares_what_cannot_be_copied(server, duplicate) -> None:
         assert copied.invoke("Hi").content == "Hello"
 
 
+@each("call", calls.CALLED, server=serving)
 def test_a_copy_can_have_other_settings(call: Call, server) -> None:
     model = chat(server, temperature=0.5)
     other = model.model_copy(update={"api_key": "k-2", "model_name": "jamba-large"})
@@ -122,7 +124,7 @@ def test_connections_are_no_part_of_a_pickle(server) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-@pytest.mark.parametrize("timeout", [5, httpx.Timeout(9, read=None)], ids=repr)
+@each("timeout", [5, httpx.Timeout(9, read=None)], server=serving)
 def test_a_dump_can_be_loaded(server, timeout) -> None:
     model = chat(server, model="jamba-large", temperature=0.5, stop=["x"], timeout=timeout)
     again = load(
@@ -146,8 +148,8 @@ def _bound(model: ChatAI21) -> Any:
     return ChatPromptTemplate.from_messages(["{x}"]) | model.bind(api_key=KEY)
 
 
-@pytest.mark.parametrize("show", [repr, str, dumps, lambda one: repr(dumpd(one))])
-@pytest.mark.parametrize("bound", [False, True])
+@each("show", [repr, str, dumps, lambda one: repr(dumpd(one))])
+@each("bound", [False, True])
 def test_what_can_be_printed_holds_no_secret(show, bound: bool) -> None:
     model = ChatAI21(
         api_key=KEY, default_headers={"X": HEADER}, proxy=f"http://u:{HEADER}@127.0.0.1:9"
@@ -184,7 +186,8 @@ class Tracer(BaseTracer):
         self.runs.append(run.model_dump_json(fallback=repr))
 
 
-@pytest.mark.parametrize("given", ["constructor", "call", "bound", "error"])
+@each("call", calls.CALLED)
+@each("given", ["constructor", "call", "bound", "error"])
 def test_traces_hold_no_secret(call: Call, given: str) -> None:
     echo = fails("401 Unauthorized", {"detail": KEY}, f"x-echo: {KEY}")
     recorder, tracer = Recorder(), Tracer()

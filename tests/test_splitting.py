@@ -11,6 +11,7 @@ from langchain_core.documents import Document
 
 from ai21_chains.documents import load_documents, read_text, split_documents
 from ai21_chains.errors import ConfigurationError, MissingExtraError
+from tests.cases import each
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "documents"
 
@@ -54,14 +55,15 @@ def test_repeated_lines_keep_their_own_places() -> None:
     assert ends == [2, 5, 8, 11, 14, 17, 20, 23, 26]
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.[mpt]*[dft]")), ids=lambda path: path.name)
+@each("path", sorted(EXAMPLES.glob("*.[mpt]*[dft]")))
 def test_the_offset_of_a_chunk_counts_in_the_text_of_its_file(path: Path) -> None:
     chunks = split_documents(load_documents(path), chunk_size=200, chunk_overlap=50)
+
+    text = read_text(path)
 
     assert len(chunks) > 1
     for chunk in chunks:
         start = chunk.metadata["start_index"]
-        text = read_text(path)
         assert text[start : start + len(chunk.page_content)] == chunk.page_content
 
 
@@ -84,7 +86,7 @@ def test_where_a_document_stands_is_not_invented() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "chunks"),
     [
         pytest.param("aa bb.\n\ncc dd.", ["aa bb.", "cc dd."], id="paragraphs"),
@@ -119,7 +121,7 @@ def test_no_documents_give_no_chunks() -> None:
     assert split_documents([]) == []
 
 
-@pytest.mark.parametrize(("size", "overlap"), [(10, 10), (10, -1), (0, 0)])
+@each(("size", "overlap"), [(10, 10), (10, -1), (0, 0)])
 def test_sizes_that_make_no_sense_are_refused(size: int, overlap: int) -> None:
     with pytest.raises(ConfigurationError, match=f"chunk_overlap={overlap} should be from 0"):
         split("text", size, overlap)

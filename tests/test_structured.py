@@ -3,10 +3,14 @@
 import json
 import pickle
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import reduce
+from itertools import repeat
+from operator import add
 from typing import Any, TypeAlias
 
 import httpx
 import pytest
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.outputs import ChatGeneration
@@ -19,6 +23,7 @@ from ai21_chains import ChatAI21
 from ai21_chains._structured import StructuredOutputParser
 from ai21_chains._wire import JSONObject
 from ai21_chains.errors import ConfigurationError, StructuredOutputError
+from tests.cases import each
 
 
 class Trip(BaseModel):
@@ -72,7 +77,7 @@ def problem(message: AIMessage | str, **options: Any) -> StructuredOutputError:
 # --- JSON in a text --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         pytest.param('{"city": "Bonn", "days": 3}', id="bare"),
@@ -82,6 +87,7 @@ def problem(message: AIMessage | str, **options: Any) -> StructuredOutputError:
         pytest.param('```JSON {"city": "Bonn", "days": 3}', id="fence-left-open"),
         pytest.param('Here you are: {"city": "Bonn", "days": 3}', id="prose-before"),
         pytest.param('{"city": "Bonn", "days": 3}\n\nEnjoy {it}!', id="prose-after"),
+        pytest.param('As [1] says [see below]: {"city": "Bonn", "days": 3}', id="brackets-before"),
         pytest.param(
             'For {you}:\n```json\n{"city": "Bonn", "days": 3}\n```\nEnjoy!', id="prose-around-fence"
         ),
@@ -97,7 +103,7 @@ def test_json_may_hold_fences_and_raw_line_breaks() -> None:
     assert parsed('{"code": "```\nx = {}\n```"}') == {"code": "```\nx = {}\n```"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "what"),
     [
         pytest.param("I would rather not.", "is not JSON", id="refusal"),
@@ -136,7 +142,7 @@ def test_the_first_call_of_the_tool_counts() -> None:
     assert parsed(message, tool_name="trip") == BONN
 
 
-@pytest.mark.parametrize(
+@each(
     ("message", "words"),
     [
         pytest.param(
@@ -181,7 +187,7 @@ def test_a_model_that_may_call_tools_has_not_answered_yet() -> None:
     assert str(problem(message)).startswith("The answer is not JSON")
 
 
-@pytest.mark.parametrize("options", [{}, {"tool_name": "trip"}, {"may_call_tools": True}])
+@each("options", [{}, {"tool_name": "trip"}, {"may_call_tools": True}])
 def test_an_answer_that_was_cut_off_is_an_error_even_if_it_can_be_read(
     options: JSONObject,
 ) -> None:
@@ -210,7 +216,7 @@ class Stranger(BaseModel):
         raise ValueError("not today")
 
 
-@pytest.mark.parametrize(
+@each(
     ("target", "value", "words"),
     [
         pytest.param(Trip, {"city": "Bonn"}, "Trip: days: Field required", id="missing"),
@@ -229,7 +235,7 @@ def test_what_does_not_fit_is_named(target: type, value: JSONObject, words: str)
     assert error.llm_output == json.dumps(value)
 
 
-@pytest.mark.parametrize("target", [None, TripDict])
+@each("target", [None, TripDict])
 def test_a_dict_needs_its_required_keys(target: type | None) -> None:
     assert parsed('{"city": "Bonn"}', target=target, required=("city",)) == {"city": "Bonn"}
 
@@ -278,7 +284,7 @@ STREAMS = [
 ]
 
 
-@pytest.mark.parametrize(("chunks", "options"), STREAMS)
+@each(("chunks", "options"), STREAMS)
 async def test_dicts_grow(
     chunks: Callable[[str], list[AIMessageChunk]], options: JSONObject
 ) -> None:
@@ -302,7 +308,7 @@ async def test_dicts_grow(
     assert [value async for value in parser(**options).atransform(arriving())] == values
 
 
-@pytest.mark.parametrize(("chunks", "options"), STREAMS)
+@each(("chunks", "options"), STREAMS)
 def test_objects_come_whenever_what_has_arrived_is_valid(
     chunks: Callable[[str], list[AIMessageChunk]], options: JSONObject
 ) -> None:
@@ -359,7 +365,7 @@ class Even(BaseModel):
         return number
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "options", "words"),
     [
         pytest.param('{"city": "Bonn"', {}, "is not JSON", id="never-closed"),
@@ -396,12 +402,6 @@ async def _stream(runnable: Runnable[Any, Any]) -> object:
 
 async def _astream(runnable: Runnable[Any, Any]) -> object:
     return [value async for value in runnable.astream("A trip, please")][-1]
-
-
-@pytest.fixture(params=[_invoke, _ainvoke, _stream, _astream], ids=lambda way: way.__name__[1:])
-def ask(request: pytest.FixtureRequest) -> Ask:
-    way: Ask = request.param
-    return way
 
 
 def answering(text: str, finish_reason: str = "stop") -> Callable[[httpx.Request], httpx.Response]:
@@ -447,8 +447,9 @@ def serve() -> Iterator[Callable[..., ChatAI21]]:
 METHODS = ["function_calling", "json_mode", "json_schema"]
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(
+@each("ask", [_invoke, _ainvoke, _stream, _astream])
+@each("method", METHODS)
+@each(
     ("schema", "expected"),
     [
         pytest.param(Trip, Trip(**BONN), id="pydantic"),
@@ -465,8 +466,9 @@ async def test_every_method_gives_every_kind_of_schema_its_value(
     assert await ask(model) == expected
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(
+@each("ask", [_invoke, _ainvoke, _stream, _astream])
+@each("method", METHODS)
+@each(
     ("text", "finish_reason"),
     [
         pytest.param('{"city": "Bonn"}', "stop", id="invalid"),
@@ -474,7 +476,7 @@ async def test_every_method_gives_every_kind_of_schema_its_value(
         pytest.param("I cannot.", "stop", id="refusal"),
     ],
 )
-@pytest.mark.parametrize("schema", [Trip, TRIP_SCHEMA], ids=["pydantic", "json-schema"])
+@each("schema", [Trip, TRIP_SCHEMA])
 async def test_every_method_raises_for_what_does_not_fit(
     serve: Callable[..., ChatAI21],
     ask: Ask,
@@ -490,7 +492,7 @@ async def test_every_method_raises_for_what_does_not_fit(
     assert "The model said: " in str(caught.value)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@each("method", METHODS)
 async def test_include_raw_returns_what_went_wrong(
     serve: Callable[..., ChatAI21], method: Any
 ) -> None:
@@ -507,7 +509,35 @@ async def test_include_raw_returns_what_went_wrong(
         assert isinstance(answer["raw"], AIMessage)
 
 
-@pytest.mark.parametrize(
+async def test_include_raw_does_not_raise_at_the_end_of_a_stream_either() -> None:
+    for text, parsed in ((json.dumps(BONN), Trip(**BONN)), (json.dumps(BONN)[:-1] + ', "x', None)):
+        model = parser(target=Trip).beside(GenericFakeChatModel(messages=repeat(text)))
+        for parts in (list(model.stream("A trip")), [part async for part in model.astream("A")]):
+            whole = reduce(add, parts)
+            assert len(parts) > 3
+            assert (whole["raw"].content, whole["parsed"]) == (text, parsed)
+            assert isinstance(whole["parsing_error"], StructuredOutputError) is (parsed is None)
+
+
+def test_what_a_validator_of_the_callers_raises_is_an_error_of_ours(
+    serve: Callable[..., ChatAI21],
+) -> None:
+    class Odd(BaseModel):
+        """A class whose validator fails."""
+
+        city: str
+
+        @field_validator("city")
+        @classmethod
+        def _known(cls, city: str) -> str:
+            return {"Haifa": city}[city]
+
+    model = serve('{"city": "Bonn"}')
+    with pytest.raises(StructuredOutputError, match="does not fit Odd: 'Bonn'"):
+        model.with_structured_output(Odd, method="json_mode").invoke("A trip")
+
+
+@each(
     ("arguments", "problem"),
     [
         pytest.param({"method": "magic"}, "there is no method 'magic'", id="method"),

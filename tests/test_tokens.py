@@ -9,6 +9,7 @@ from langchain_core.messages.tool import tool_call
 from ai21_chains._tokens import CHARACTERS_PER_TOKEN, TokenEstimate, count_request
 from ai21_chains._wire import ChatRequest
 from ai21_chains.errors import UnsupportedContentError
+from tests.cases import each
 
 
 def look_up(city: str) -> str:
@@ -20,7 +21,7 @@ def asked(text: str) -> ChatRequest:
     return {"messages": [{"role": "user", "content": text}]}
 
 
-@pytest.mark.parametrize(("text", "tokens"), [("", 0), ("a", 1), ("abcd", 2), ("x" * 350, 100)])
+@each(("text", "tokens"), [("", 0), ("a", 1), ("abcd", 2), ("x" * 350, 100)])
 def test_at_first_a_token_has_three_and_a_half_characters(text: str, tokens: int) -> None:
     assert TokenEstimate().text(text) == tokens
 
@@ -33,7 +34,7 @@ def test_every_text_has_a_count(text: str) -> None:
     assert tokens <= len(text)
 
 
-@pytest.mark.parametrize("truth", [1.2, 2.0, 3.5, 5.0, 9.0])
+@each("truth", [1.2, 2.0, 3.5, 5.0, 9.0])
 def test_the_estimate_converges_to_what_the_api_counts(truth: float) -> None:
     estimate = TokenEstimate()
     text = "x" * 7_000
@@ -63,7 +64,7 @@ def test_documents_and_calls_count_as_text() -> None:
     assert estimate.ratio == pytest.approx(CHARACTERS_PER_TOKEN + 0.2 * (2 - CHARACTERS_PER_TOKEN))
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "tokens"),
     [
         pytest.param(asked("x" * 199), 50, id="too-short"),
@@ -94,7 +95,7 @@ def test_whatever_it_learns_it_stays_plausible(lessons: list[tuple[int, int]]) -
 CALL = AIMessage("", tool_calls=[tool_call(name="look_up", args={"city": "Bonn"}, id="a")])
 
 
-@pytest.mark.parametrize(
+@each(
     ("messages", "overhead"),
     [([], 3), ([HumanMessage("")], 6), ([SystemMessage(""), HumanMessage("")], 9)],
 )

@@ -13,6 +13,7 @@ from ai21_chains._work import Ask, Pace, Steps, arun, run
 from ai21_chains.client import AI21Client
 from ai21_chains.emulator import Emulator
 from ai21_chains.errors import APIError, ConfigurationError, NotFoundError
+from tests.cases import each
 
 Go = Callable[[AI21Client, Steps[Any]], Any]
 
@@ -25,9 +26,7 @@ def ago(client: AI21Client, steps: Steps[Any]) -> Any:
     return asyncio.run(arun(client, steps))
 
 
-@pytest.fixture(params=[go, ago], ids=["sync", "async"])
-def work(request: pytest.FixtureRequest) -> Go:
-    return request.param
+WORKED = (go, ago)
 
 
 def client(slept: list[float]) -> AI21Client:
@@ -44,6 +43,7 @@ def client(slept: list[float]) -> AI21Client:
     )
 
 
+@each("work", WORKED)
 def test_answers_come_back_to_the_steps_that_asked(work: Go) -> None:
     def steps() -> Steps[list[str]]:
         before = yield Ask("GET", "/library/files")
@@ -57,6 +57,7 @@ def test_answers_come_back_to_the_steps_that_asked(work: Go) -> None:
     assert slept == [0.5]
 
 
+@each("work", WORKED)
 def test_an_error_can_be_met_by_the_steps(work: Go) -> None:
     def steps() -> Steps[str]:
         try:
@@ -68,6 +69,7 @@ def test_an_error_can_be_met_by_the_steps(work: Go) -> None:
     assert work(client([]), steps()) == "then []"
 
 
+@each("work", WORKED)
 def test_an_error_that_is_not_met_ends_the_work(work: Go) -> None:
     def steps() -> Steps[None]:
         yield Ask("GET", "/library/files/none")
@@ -76,6 +78,7 @@ def test_an_error_that_is_not_met_ends_the_work(work: Go) -> None:
         work(client([]), steps())
 
 
+@each("work", WORKED)
 def test_work_without_requests_is_done_at_once(work: Go) -> None:
     def steps() -> Steps[int]:
         return 7
@@ -106,7 +109,7 @@ def test_a_longer_interval_stays_as_it_is() -> None:
     assert pauses(Pace(30, 90)) == [30, 30, 30]
 
 
-@pytest.mark.parametrize("timeout", [0.5, 1, 33.3])
+@each("timeout", [0.5, 1, 33.3])
 def test_the_pauses_come_to_the_time_there_is(timeout: float) -> None:
     assert sum(pauses(Pace(1, timeout))) == pytest.approx(timeout)
 
@@ -120,7 +123,7 @@ def test_a_look_that_takes_long_leaves_less_to_wait() -> None:
     assert next(times, None) is None
 
 
-@pytest.mark.parametrize("value", [0, -1.5, float("inf"), float("nan")])
+@each("value", [0, -1.5, float("inf"), float("nan")])
 def test_a_pace_that_is_none_is_refused(value: float) -> None:
     with pytest.raises(ConfigurationError, match="it: poll_timeout_sec should be above 0"):
         Pace(1, value).checked("it")

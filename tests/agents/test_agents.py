@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from ai21_chains import ChatAI21, Emulator
 from ai21_chains.emulator import Reply, ToolCall
+from tests.cases import each
 
 Made: TypeAlias = Callable[..., tuple[ChatAI21, Emulator]]
 
@@ -93,7 +94,7 @@ def test_a_call_whose_arguments_are_no_json_is_repaired_in_the_next_turn(made: M
     assert ended[-1].content == "It is sunny."
 
 
-@pytest.mark.parametrize("strategy", [ToolStrategy, ProviderStrategy])
+@each("strategy", [ToolStrategy, ProviderStrategy])
 def test_an_agent_answers_in_a_schema(made: Made, strategy: Any) -> None:
     fields = {"city": "Haifa", "degrees": 24}
     answer = {
@@ -140,7 +141,7 @@ def test_the_model_s_words_are_streamed_as_they_come(made: Made) -> None:
     assert len(said) > 1
 
 
-@pytest.mark.parametrize("mode", ["values", "updates", "messages", "custom", "debug", "tasks"])
+@each("mode", ["values", "updates", "messages", "custom", "debug", "tasks"])
 async def test_every_stream_mode_comes_to_its_end(made: Made, mode: Any) -> None:
     model, _ = made(HAIFA, "It is sunny.")
     agent = create_agent(model, [get_weather])

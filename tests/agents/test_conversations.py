@@ -21,6 +21,7 @@ from langgraph.types import Command
 from ai21_chains import ChatAI21, Emulator
 from ai21_chains.emulator import Reply, ToolCall
 from ai21_chains.errors import InternalServerError
+from tests.cases import each
 from tests.servers.scripted import (
     DONE,
     ROLE,
@@ -98,8 +99,8 @@ ESCAPED = (
 RAW = '{"city": "חיפה — 海法 🏖 \\"\\\\\\n"}'
 
 
-@pytest.mark.parametrize("arguments", [ESCAPED, RAW], ids=["escaped", "raw"])
-@pytest.mark.parametrize("size", [1, 7, 1000])
+@each("arguments", [ESCAPED, RAW], ids=["escaped", "raw"])
+@each("size", [1, 7, 1000])
 def test_arguments_in_any_script_survive_being_cut_anywhere(arguments: str, size: int) -> None:
     pieces = [arguments[at : at + size] for at in range(0, len(arguments), size)]
     deltas = [delta(0, "", "c1", "get_weather"), *(delta(0, piece) for piece in pieces)]
@@ -149,7 +150,7 @@ def test_parallel_calls_may_be_interleaved() -> None:
     assert [one["id"] for one in sent[1]["tool_calls"]] == ["c1", "c2", "c3"]
 
 
-@pytest.mark.parametrize("arguments", ["", "{}"])
+@each("arguments", ["", "{}"])
 def test_a_tool_without_arguments_is_called(arguments: str) -> None:
     script = stream(ROLE, delta(0, arguments, "c1", "get_time"), CALLED, DONE)
     with scripted(script, says("Noon.")) as server:
@@ -352,7 +353,7 @@ def test_another_takes_over_from_ours_in_the_middle(made: Made) -> None:
     assert len(emulator.requests) == 2
 
 
-@pytest.mark.parametrize("streamed", [False, True])
+@each("streamed", [False, True])
 def test_a_history_of_another_provider_is_carried_on(streamed: bool) -> None:
     with scripted(says("Done.") if streamed else answer(completion("Done."))) as server:
         asked = {"messages": [*FOREIGN, HumanMessage("And now?")]}

@@ -11,6 +11,7 @@ from langchain_core.tools import BaseTool
 
 from ai21_chains.agents import create_document_tools
 from ai21_chains.errors import ConfigurationError, MissingExtraError
+from tests.cases import each
 
 MUSEUM = "The museum opens at ten."
 DOGS = "Dogs must stay outside."
@@ -56,7 +57,7 @@ def test_a_search_returns_passages_with_their_place_in_the_source() -> None:
         assert passage.metadata["source"] == "/home/ann/handbook.md"
 
 
-@pytest.mark.parametrize(
+@each(
     ("asked", "given"),
     [
         ({}, (0, 500)),
@@ -128,7 +129,7 @@ def test_a_document_cannot_pass_for_anything_else() -> None:
     assert message.artifact[0].page_content == attack
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "message"),
     [
         ({"id": "nobody"}, "There is no document 'nobody'"),
@@ -194,7 +195,7 @@ async def test_the_tools_work_without_blocking() -> None:
     assert MUSEUM in await read.ainvoke({"id": "a"})
 
 
-@pytest.mark.parametrize(
+@each(
     ("documents", "options", "message"),
     [
         ("text", {}, "documents must be a list"),

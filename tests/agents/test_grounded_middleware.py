@@ -23,6 +23,7 @@ from ai21_chains import BM25Retriever, ChatAI21, Emulator, GroundedAnswer
 from ai21_chains.agents import GroundedAnswerMiddleware, create_document_tools
 from ai21_chains.emulator import Fault, Reply, ToolCall
 from ai21_chains.errors import ConfigurationError
+from tests.cases import each
 
 Made: TypeAlias = Callable[..., tuple[ChatAI21, Emulator]]
 
@@ -90,7 +91,7 @@ def test_the_last_message_has_langchain_s_standard_citations(made: Made) -> None
     assert last.name == "clerk"
 
 
-@pytest.mark.parametrize("corrected", [GOOD, said("At ten. [1] No dogs. [2]", "opens at ten")])
+@each("corrected", [GOOD, said("At ten. [1] No dogs. [2]", "opens at ten")])
 def test_an_unverified_quote_is_sent_back_and_corrected(made: Made, corrected: str) -> None:
     model, emulator = made(SEARCH, WRONG, corrected)
 
@@ -197,8 +198,8 @@ async def test_the_agent_works_without_blocking(made: Made) -> None:
     assert state["grounded_answer"].status == "answered"
 
 
-@pytest.mark.parametrize("mode", ["values", "updates", "messages", "custom", "debug", "tasks"])
-@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@each("mode", ["values", "updates", "messages", "custom", "debug", "tasks"])
+@each("asynchronous", [False, True], ids=["sync", "async"])
 async def test_no_stream_shows_an_answer_before_its_quotes_are_verified(
     made: Made, mode: Any, asynchronous: bool
 ) -> None:
@@ -317,7 +318,7 @@ def test_a_quote_may_go_over_the_border_of_two_readings(made: Made) -> None:
     assert len(emulator.requests) == 2
 
 
-@pytest.mark.parametrize(
+@each(
     "prompt", ["Be brief.", SystemMessage([{"type": "text", "text": "Be brief."}])], ids=["s", "b"]
 )
 def test_the_agent_s_own_instructions_stay(made: Made, prompt: Any) -> None:

@@ -19,6 +19,7 @@ from ai21_chains import ChatAI21, Emulator, load_documents
 from ai21_chains.emulator import Fault, Reply, ToolCall
 from ai21_chains.errors import MissingExtraError
 from ai21_chains.serving.mcp_server import create_mcp_server
+from tests.cases import each
 
 Made: TypeAlias = Callable[..., tuple[ChatAI21, Emulator]]
 
@@ -145,7 +146,7 @@ FAILURES: dict[str, tuple[str, dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("tool", "arguments", "message"), FAILURES.values(), ids=FAILURES)
+@each(("tool", "arguments", "message"), FAILURES.values(), ids=FAILURES)
 async def test_a_failure_is_a_tool_error_of_one_line(
     made: Made, tool: str, arguments: dict[str, Any], message: str
 ) -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from ai21_chains import ChatAI21, Emulator
 from ai21_chains.emulator import Reply, ToolCall
+from tests.cases import each
 
 Made: TypeAlias = Callable[..., tuple[ChatAI21, Emulator]]
 ASKED: dict[str, Any] = {"messages": [("user", "What is the weather, and what is 2 + 3?")]}
@@ -63,7 +64,7 @@ def spoken(messages: list[BaseMessage]) -> list[tuple[str | None, str]]:
     ]
 
 
-@pytest.mark.parametrize("output_mode", ["last_message", "full_history"])
+@each("output_mode", ["last_message", "full_history"])
 def test_a_supervisor_hands_over_to_its_agents(made: Made, output_mode: Any) -> None:
     agents, apis = experts(made)
     boss, boss_api = made(

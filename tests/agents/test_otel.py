@@ -27,6 +27,7 @@ from ai21_chains.emulator import Fault, Reply, ToolCall
 from ai21_chains.errors import InternalServerError, MissingExtraError
 from ai21_chains.llms import AI21LLM
 from ai21_chains.tracing import OpenTelemetryCallbackHandler
+from tests.cases import each
 from tests.servers import calls
 from tests.servers.calls import Call
 from tests.servers.scripted import DONE, ROLE, STOP, event, scripted, stream
@@ -75,9 +76,7 @@ def spans() -> Iterator[Spans]:
     made.provider.shutdown()
 
 
-@pytest.fixture(params=calls.CALLED, ids=lambda way: way.__name__)
-def call(request: pytest.FixtureRequest) -> Call:
-    return request.param
+in_each_way = each("call", calls.CALLED)
 
 
 @tool
@@ -89,9 +88,9 @@ def get_weather(city: str) -> str:
 # --- A model's span --------------------------------------------------------------------------
 
 
-def test_a_call_has_the_names_of_the_semantic_conventions(
-    made: Made, spans: Spans, call: Call
-) -> None:
+@in_each_way
+def test_a_call_has_the_names_of_the_semantic_conventions(made: Made, call: Call) -> None:
+    spans = Spans()
     model, _ = made("Hello there.", temperature=0.5, max_tokens=9, stop=["#"], top_p=0.9, seed=3)
 
     answer = call(model, "Hi", config=spans.config)
@@ -215,8 +214,9 @@ def test_an_agent_s_models_and_tools_are_its_children(made: Made, spans: Spans) 
     assert by_name["chat jamba-mini"]["gen_ai.conversation.id"] == "t-1"
 
 
-@pytest.mark.parametrize("mode", ["ainvoke", "astream", "astream_events"])
-async def test_async_agents_nest_likewise(made: Made, spans: Spans, mode: str) -> None:
+@each("mode", ["ainvoke", "astream", "astream_events"])
+async def test_async_agents_nest_likewise(made: Made, mode: str) -> None:
+    spans = Spans()
     model, _ = made(HAIFA, "It is sunny.")
     agent = create_agent(model, [get_weather], name="weatherman")
 
@@ -334,7 +334,9 @@ def test_a_batch_in_threads_does_not_mix_either(made: Made, spans: Spans) -> Non
 # --- Failures --------------------------------------------------------------------------------
 
 
-def test_a_failed_call_says_why(made: Made, spans: Spans, call: Call) -> None:
+@in_each_way
+def test_a_failed_call_says_why(made: Made, call: Call) -> None:
+    spans = Spans()
     model, _ = made(faults=[Fault(status=500)], max_retries=0)
 
     with pytest.raises(InternalServerError):
@@ -346,8 +348,9 @@ def test_a_failed_call_says_why(made: Made, spans: Spans, call: Call) -> None:
     assert spans.only["error.type"] == "ai21_chains.errors.InternalServerError"
 
 
-@pytest.mark.parametrize("captured", [False, True])
-def test_the_words_of_a_tool_s_error_are_content(made: Made, spans: Spans, captured: bool) -> None:
+@each("captured", [False, True])
+def test_the_words_of_a_tool_s_error_are_content(made: Made, captured: bool) -> None:
+    spans = Spans()
     spans.handler = spans.made(capture_content=captured)
     model, _ = made(HAIFA)
 
@@ -449,7 +452,9 @@ def test_what_is_said_can_be_captured(made: Made, spans: Spans) -> None:
     assert called["gen_ai.tool.call.result"] == "Sunny in Haifa."
 
 
-def test_no_secret_is_ever_written(made: Made, spans: Spans, call: Call) -> None:
+@in_each_way
+def test_no_secret_is_ever_written(made: Made, call: Call) -> None:
+    spans = Spans()
     model, _ = made("Hello.", default_headers={"X-Own": "header-of-mine"})
     spans.handler = spans.made(capture_content=True)
     bound = model.bind(api_key="key-of-mine", extra_headers={"X-Other": "header-of-mine"})

@@ -17,6 +17,7 @@ from ai21_chains import ChatAI21, Emulator, create_grounded_qa_chain
 from ai21_chains.emulator import Fault, Reply, ToolCall, extractive
 from ai21_chains.errors import AuthenticationError
 from ai21_chains.llms import AI21LLM
+from tests.cases import each
 from tests.servers import calls
 from tests.servers.calls import Call
 from tests.servers.scripted import answer, says, scripted
@@ -54,9 +55,7 @@ def tracer() -> Tracer:
     return Tracer()
 
 
-@pytest.fixture(params=calls.CALLED, ids=lambda way: way.__name__)
-def call(request: pytest.FixtureRequest) -> Call:
-    return request.param
+in_each_way = each("call", calls.CALLED)
 
 
 def get_weather(city: str) -> str:
@@ -76,7 +75,9 @@ def said(run: Run) -> dict[str, Any]:
 # --- A model's run ---------------------------------------------------------------------------
 
 
-def test_a_run_has_what_langsmith_reads(made: Made, tracer: Tracer, call: Call) -> None:
+@in_each_way
+def test_a_run_has_what_langsmith_reads(made: Made, call: Call) -> None:
+    tracer = Tracer()
     model, _ = made("Hello.", temperature=0.5, max_tokens=9, stop=["#"])
     config = {**tracer.config, "tags": ["mine"], "metadata": {"team": "blue"}, "run_name": "hi"}
 
@@ -100,7 +101,9 @@ def test_a_run_has_what_langsmith_reads(made: Made, tracer: Tracer, call: Call) 
     assert known["lc_versions"]["ai21-chains"]
 
 
-def test_its_answer_has_usage_and_metadata_once(made: Made, tracer: Tracer, call: Call) -> None:
+@in_each_way
+def test_its_answer_has_usage_and_metadata_once(made: Made, call: Call) -> None:
+    tracer = Tracer()
     model, _ = made("Hello there, you.")
 
     answered = call(model, "Hi", config=tracer.config)
@@ -164,7 +167,9 @@ def test_a_completion_has_a_run_as_well(http: Any, tracer: Tracer) -> None:
     assert info["usage_metadata"]["total_tokens"] > 0
 
 
-def test_a_failure_is_in_the_run(made: Made, tracer: Tracer, call: Call) -> None:
+@in_each_way
+def test_a_failure_is_in_the_run(made: Made, call: Call) -> None:
+    tracer = Tracer()
     model, _ = made(faults=[Fault(status=401)], max_retries=0)
 
     with pytest.raises(AuthenticationError):
@@ -212,7 +217,9 @@ SECRET_OPTIONS = {
 PROXY = f"http://user:{PASSWORD}@127.0.0.1:9"
 
 
-def test_what_is_bound_is_sent_and_shown_to_nobody(tracer: Tracer, call: Call) -> None:
+@in_each_way
+def test_what_is_bound_is_sent_and_shown_to_nobody(call: Call) -> None:
+    tracer = Tracer()
     with scripted(says()) as server:
         model = ChatAI21(base_url=server.url)
         bound = model.bind(**SECRET_OPTIONS)
@@ -226,16 +233,15 @@ def test_what_is_bound_is_sent_and_shown_to_nobody(tracer: Tracer, call: Call) -
     assert not [secret for secret in SECRETS if secret in shown]
 
 
-@pytest.mark.parametrize(
+@each(
     "ways",
     [
-        pytest.param(lambda model: model.bind_tools([get_weather], **SECRET_OPTIONS), id="tools"),
-        pytest.param(
-            lambda model: model.with_structured_output(City, **SECRET_OPTIONS), id="structured"
-        ),
-        pytest.param(lambda model: model.bind(proxy=PROXY), id="proxy"),
-        pytest.param(lambda model: AI21LLM().bind(**SECRET_OPTIONS), id="completion"),
+        lambda model: model.bind_tools([get_weather], **SECRET_OPTIONS),
+        lambda model: model.with_structured_output(City, **SECRET_OPTIONS),
+        lambda model: model.bind(proxy=PROXY),
+        lambda model: AI21LLM().bind(**SECRET_OPTIONS),
     ],
+    ids=["tools", "structured", "proxy", "completion"],
 )
 def test_every_way_to_bind_hides_them(ways: Callable[[ChatAI21], Any]) -> None:
     bound = ways(ChatAI21())

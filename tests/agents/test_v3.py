@@ -11,6 +11,7 @@ from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
 from ai21_chains import ChatAI21, Emulator
 from ai21_chains.emulator import Fault, Reply, ToolCall
 from ai21_chains.errors import InternalServerError, StreamInterruptedError
+from tests.cases import each
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::langchain_core._api.beta_decorator.LangChainBetaWarning",
@@ -39,30 +40,28 @@ BOTH = Reply(
         ToolCall("get_time", {}, id="c2"),
     ],
 )
-ANSWERS = [
-    pytest.param(Reply("It is sunny today."), id="text"),
-    pytest.param(Reply("4", reasoning_content="2 + 2"), id="reasoning"),
-    pytest.param(HAIFA, id="text-and-call"),
-    pytest.param(BOTH, id="parallel-calls"),
-    pytest.param(
-        Reply(tool_calls=[ToolCall("get_time", {}, id="c1")]), id="call-without-arguments"
-    ),
-    pytest.param(Reply(""), id="nothing"),
-]
+ANSWERS = {
+    "text": Reply("It is sunny today."),
+    "reasoning": Reply("4", reasoning_content="2 + 2"),
+    "text and call": HAIFA,
+    "parallel calls": BOTH,
+    "call without arguments": Reply(tool_calls=[ToolCall("get_time", {}, id="c1")]),
+    "nothing": Reply(""),
+}
 
 
 # --- The model -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", ["v0", "v1"])
-@pytest.mark.parametrize("reply", ANSWERS)
+@each("version", ["v0", "v1"])
+@each("reply", ANSWERS.values(), ids=ANSWERS)
 def test_the_events_keep_the_protocol(made: Made, reply: Reply, version: str) -> None:
     model, _ = made(reply, output_version=version)
 
     assert_valid_event_stream(list(model.stream_events("Hi", version="v3")))
 
 
-@pytest.mark.parametrize("reply", ANSWERS)
+@each("reply", ANSWERS.values(), ids=ANSWERS)
 async def test_the_async_events_keep_it_too(made: Made, reply: Reply) -> None:
     model, _ = made(reply)
 
@@ -86,7 +85,7 @@ def test_its_projections_are_the_parts_of_the_answer(made: Made) -> None:
     assert stream.output.response_metadata["model_name"] == "jamba-mini"
 
 
-@pytest.mark.parametrize("reply", ANSWERS)
+@each("reply", ANSWERS.values(), ids=ANSWERS)
 def test_it_comes_to_the_same_as_an_ordinary_stream(made: Made, reply: Reply) -> None:
     model, _ = made(reply, reply)
     streamed = model.stream_events("Hi", version="v3").output
@@ -161,7 +160,7 @@ async def test_an_async_agent_streams_too(made: Made) -> None:
     assert said == ["I look.", "It is sunny."]
 
 
-@pytest.mark.parametrize("mode", ["values", "updates", "messages", "debug"])
+@each("mode", ["values", "updates", "messages", "debug"])
 async def test_version_2_of_a_graph_s_chunks_works(made: Made, mode: Any) -> None:
     model, _ = made(HAIFA, "It is sunny.")
     agent = create_agent(model, [get_weather])

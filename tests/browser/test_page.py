@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from ai21_chains import Emulator
-from ai21_chains.emulator import Fault
+from ai21_chains.emulator import Fault, scripted
 from ai21_chains.serving import ChainConfig, Deployment, ServerConfig, create_app
 from tests.browser.chromium import complaints, requested, resize
 from tests.serving.apps import serving
@@ -177,6 +178,36 @@ def test_a_summary_has_marks_too(browser: Chrome) -> None:
 
         here.until(lambda: here.all("#sources mark"))
         assert here["progress"].text.startswith("All of it was read.")
+
+
+def test_chains_whose_result_is_no_text_can_be_tried(browser: Chrome) -> None:
+    schema = {"title": "Museum", "type": "object", "properties": {"opening": {"type": "string"}}}
+    kinds: dict[str, dict[str, Any]] = {
+        "grounding_check": {},
+        "extraction": {"schema": schema},
+        "classification": {"labels": ["opening hours", "<b>dogs</b>"]},
+    }
+    chains = [ChainConfig(name=k, kind=k, options=v) for k, v in kinds.items()]  # type: ignore[arg-type]
+    replies = {
+        "✓ The museum opens at ten. [1]\n✗ not proven: Cats fly.": {"1": [QUOTE], "2": []},
+        "opening: ten [1]": {"opening": {"value": "ten", "quotes": [{"doc": 0, "quote": QUOTE}]}},
+        "<b>dogs</b> [1]": {"labels": [{"label": "<b>dogs</b>", "quote": QUOTE}]},
+    }
+    said = [json.dumps(reply) for reply in replies.values()]
+    with page(browser, emulator=Emulator(brain=scripted(*said)), chains=chains) as here:
+        for kind, shown in zip(kinds, replies, strict=True):
+            Select(here["target"]).select_by_value(f"{kind}/{kind}")
+            if kind == "grounding_check":
+                assert here["question"].accessible_name == "Answer to check"
+                here.ask("The museum opens at ten. Cats fly.", TEXT)
+            else:
+                assert not here["question"].is_displayed()
+                here["send"].click()
+                here.until(lambda: here["send"].is_enabled())
+
+            assert here["answer"].text == shown, kind
+            assert here.texts("#sources mark") == [f"1{QUOTE}"], kind
+        assert complaints(browser) == []
 
 
 def test_a_model_streams_and_can_be_stopped(browser: Chrome) -> None:

@@ -21,6 +21,7 @@ from ai21_chains.chains.classification import (
 )
 from ai21_chains.emulator import Emulator, Fault
 from ai21_chains.errors import AuthenticationError, ConfigurationError
+from tests.cases import each
 
 MAIL = "The grinder broke after two days. I want my money back. Your hotline was friendly."
 LABELS = {
@@ -51,9 +52,7 @@ async def _astream(chain: Runnable[Any, Any], given: Any) -> Classification:
     return Classification.model_validate(sum(rest, first))
 
 
-@pytest.fixture(params=[_invoke, _ainvoke, _stream, _astream], ids=lambda call: call.__name__[1:])
-def call(request: pytest.FixtureRequest) -> Call:
-    return request.param
+in_each_way = each("call", [_invoke, _ainvoke, _stream, _astream])
 
 
 def saying(said: Any, labels: Any = LABELS, **options: Any) -> tuple[Any, Emulator]:
@@ -69,6 +68,7 @@ def saying(said: Any, labels: Any = LABELS, **options: Any) -> tuple[Any, Emulat
     return create_classification_chain(model, labels, **options), emulator
 
 
+@in_each_way
 async def test_a_label_comes_with_the_passage_that_is_the_reason(call: Call) -> None:
     chain, _ = saying([REFUND])
     result = await call(chain, MAIL)
@@ -91,6 +91,7 @@ def test_the_request_has_the_text_as_a_document_and_the_labels_with_their_meanin
     assert user["content"] == "Which label fits the document?"
 
 
+@in_each_way
 async def test_of_several_labels_only_the_first_counts_unless_several_may(call: Call) -> None:
     one, _ = saying([REFUND, DEFECT])
     several, emulator = saying([REFUND, DEFECT], multi_label=True)
@@ -105,6 +106,7 @@ async def test_of_several_labels_only_the_first_counts_unless_several_may(call: 
     assert "Several labels may fit" in emulator.requests[0].json["messages"][0]["content"]
 
 
+@in_each_way
 async def test_a_label_outside_the_set_is_refused(call: Call) -> None:
     chain, _ = saying([{**REFUND, "label": "Lawsuit"}])
     result = await call(chain, MAIL)
@@ -113,6 +115,7 @@ async def test_a_label_outside_the_set_is_refused(call: Call) -> None:
     assert [(r.label, r.reason) for r in result.refused] == [("Lawsuit", "unknown")]
 
 
+@in_each_way
 async def test_a_label_without_a_verified_quote_is_no_label(call: Call) -> None:
     invented = [{"label": "Refund", "quote": "I want my money back within 14 days."}]
     strict, _ = saying(invented)
@@ -151,7 +154,8 @@ ODD: dict[str, tuple[Any, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("said", "labels"), ODD.values(), ids=ODD)
+@in_each_way
+@each(("said", "labels"), ODD.values(), ids=ODD)
 async def test_a_reply_never_raises(call: Call, said: Any, labels: list[str]) -> None:
     chain, _ = saying(said)
     result = await call(chain, MAIL)
@@ -172,7 +176,7 @@ INPUTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("given", INPUTS.values(), ids=INPUTS)
+@each("given", INPUTS.values(), ids=INPUTS)
 def test_each_form_of_the_input_is_understood(given: Any) -> None:
     chain, _ = saying([REFUND])
 
@@ -188,7 +192,8 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("given", "message"), WRONG.values(), ids=WRONG)
+@in_each_way
+@each(("given", "message"), WRONG.values(), ids=WRONG)
 async def test_wrong_input_is_one_line_that_names_it(call: Call, given: Any, message: str) -> None:
     chain, _ = saying([REFUND])
     with pytest.raises(ConfigurationError) as caught:
@@ -209,7 +214,7 @@ LABELLINGS: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize(("labels", "message"), LABELLINGS.values(), ids=LABELLINGS)
+@each(("labels", "message"), LABELLINGS.values(), ids=LABELLINGS)
 def test_wrong_labels_are_refused_in_one_line(model: ChatAI21, labels: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as caught:
         create_classification_chain(model, labels)
@@ -224,7 +229,8 @@ def test_names_without_definitions_will_do() -> None:
     assert '"Refund": ""' in emulator.requests[0].json["messages"][0]["content"]
 
 
-@pytest.mark.parametrize("text", ["", " \n"])
+@in_each_way
+@each("text", ["", " \n"])
 async def test_without_text_the_model_is_not_asked(call: Call, text: str) -> None:
     chain, emulator = saying([REFUND])
 
@@ -232,8 +238,9 @@ async def test_without_text_the_model_is_not_asked(call: Call, text: str) -> Non
     assert emulator.requests == []
 
 
+@in_each_way
 async def test_a_text_of_many_parts_has_the_label_with_the_most_quotes(call: Call) -> None:
-    long = "".join(f"Grinder {n} broke. " + "So it goes. " * 8000 for n in range(6))
+    long = "".join(f"Grinder {n} broke. " + "So it goes. " * 4000 for n in range(6))
 
     def brain(request: dict[str, Any]) -> str:
         (document,) = request["documents"]
@@ -260,6 +267,7 @@ def test_a_batch_returns_exceptions_in_their_place() -> None:
     ]
 
 
+@in_each_way
 async def test_an_error_of_the_model_comes_through_as_it_is(call: Call) -> None:
     chain, emulator = saying([REFUND])
     emulator.faults.append(Fault(status=401))
@@ -268,6 +276,7 @@ async def test_an_error_of_the_model_comes_through_as_it_is(call: Call) -> None:
         await call(chain, MAIL)
 
 
+@in_each_way
 async def test_any_chat_model_finds_the_text_in_the_prompt(call: Call) -> None:
     seen: list[Any] = []
     model = FakeListChatModel(responses=[json.dumps({"labels": [REFUND]})])

@@ -20,6 +20,7 @@ from ai21_chains.chains.contextual_answers import (
 )
 from ai21_chains.emulator import Emulator, scripted
 from ai21_chains.errors import ConfigurationError
+from tests.cases import each
 
 CONTEXT = "The museum opens at ten. Plan B costs 5 euros."
 ASKED = {"context": CONTEXT, "question": "When does it open?"}
@@ -60,11 +61,10 @@ async def _astream(chain: Any, asked: Any) -> str:
     return "".join([piece async for piece in chain.astream(asked)])
 
 
-@pytest.fixture(params=[_invoke, _ainvoke, _stream, _astream], ids=lambda call: call.__name__[1:])
-def call(request: pytest.FixtureRequest) -> Call:
-    return request.param
+in_each_way = each("call", [_invoke, _ainvoke, _stream, _astream])
 
 
+@in_each_way
 async def test_the_answer_is_plain_text_without_marks(call: Call) -> None:
     chain = chain_that_hears(
         said("It opens at ten [1]. Plan B [2].", "The museum opens at ten.", "Plan B costs")
@@ -73,7 +73,8 @@ async def test_the_answer_is_plain_text_without_marks(call: Call) -> None:
     assert await call(chain, ASKED) == "It opens at ten. Plan B."
 
 
-@pytest.mark.parametrize(
+@in_each_way
+@each(
     "reply",
     [
         said("It opens at nine [1].", "The museum opens at nine."),
@@ -90,6 +91,7 @@ async def test_without_a_verified_quote_the_answer_is_not_in_the_context(
     assert await call(chain_that_hears(reply), ASKED) == "Answer not in context"
 
 
+@in_each_way
 async def test_what_it_says_without_an_answer_can_be_chosen(call: Call) -> None:
     chain = chain_that_hears(said("", found=False), answer_not_in_context="Who knows?")
 
@@ -103,7 +105,7 @@ async def test_the_retired_class_chose_it_in_each_call() -> None:
     assert await chain.ainvoke(ASKED, response_if_no_answer_found="No.") == "No."
 
 
-@pytest.mark.parametrize(
+@each(
     "context",
     [CONTEXT, [CONTEXT], [Document(CONTEXT)], ["Nothing here.", Document(CONTEXT)]],
     ids=["text", "texts", "documents", "both"],
@@ -114,6 +116,7 @@ def test_each_form_of_the_context_is_understood(context: Any) -> None:
     assert chain.invoke({"context": context, "question": "?"}) == "At ten."
 
 
+@in_each_way
 async def test_without_context_the_model_is_not_asked(call: Call) -> None:
     chain = chain_that_hears()
 
@@ -130,7 +133,8 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("asked", "message"), WRONG.values(), ids=WRONG)
+@in_each_way
+@each(("asked", "message"), WRONG.values(), ids=WRONG)
 async def test_wrong_input_is_one_line_that_names_it(call: Call, asked: Any, message: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         await call(chain_that_hears(), asked)

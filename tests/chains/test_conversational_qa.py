@@ -21,6 +21,7 @@ from ai21_chains.chains.conversational_qa import (
 )
 from ai21_chains.emulator.extractive import extractive
 from ai21_chains.errors import ConfigurationError
+from tests.cases import each
 
 DOCUMENTS = [Document("The museum opens at ten."), Document("Dogs must stay outside.")]
 HISTORY = [HumanMessage("Is there a museum?"), AIMessage("Yes, on the hill [1].")]
@@ -100,7 +101,7 @@ async def test_the_run_that_rewrites_has_a_tag() -> None:
 UNFIT = {"empty": "", "blank": " \n", "only marks": '""', "long": "why " * 60}
 
 
-@pytest.mark.parametrize("rewrite", UNFIT.values(), ids=UNFIT)
+@each("rewrite", UNFIT.values(), ids=UNFIT)
 async def test_an_unfit_rewrite_is_not_searched_for(rewrite: str) -> None:
     chain, _ = chain_that_rewrites(rewrite)
 
@@ -122,7 +123,7 @@ NO_REWRITE: dict[str, tuple[Any, dict[str, Any], str | None]] = {
 }
 
 
-@pytest.mark.parametrize(("asked", "options", "query"), NO_REWRITE.values(), ids=NO_REWRITE)
+@each(("asked", "options", "query"), NO_REWRITE.values(), ids=NO_REWRITE)
 async def test_nothing_is_rewritten_where_it_is_not_needed(
     asked: Any, options: Any, query: str | None
 ) -> None:
@@ -135,7 +136,7 @@ async def test_nothing_is_rewritten_where_it_is_not_needed(
     assert len(emulator.requests) == 4
 
 
-@pytest.mark.parametrize("result", [REWRITE, AIMessage(REWRITE)], ids=["text", "message"])
+@each("result", [REWRITE, AIMessage(REWRITE)], ids=["text", "message"])
 async def test_a_runnable_of_the_users_may_rewrite(result: Any) -> None:
     given: list[Any] = []
     chain, emulator = chain_that_rewrites(

@@ -27,6 +27,7 @@ from ai21_chains.chains._windows import (
 from ai21_chains.citations import Citation, PreparedDocuments, RejectedQuote
 from ai21_chains.emulator import Emulator
 from ai21_chains.errors import ConfigurationError
+from tests.cases import each
 
 CLAUSE = "The Distributor pays a penalty of 75 euros per pallet."
 QUESTION = "What penalty does the Distributor pay per pallet?"
@@ -75,11 +76,13 @@ async def in_all_ways(chain: Runnable[Any, Any], asked: Any) -> GroundedAnswer:
 
 
 def test_a_long_contract_has_the_same_answer_in_windows_of_any_size(model: ChatAI21) -> None:
-    document = contract(520)
-    assert len(document.page_content) > 338_000
-    asked = {"question": QUESTION, "documents": [Document("Unrelated."), document]}
+    long, short = contract(520), contract(50)
+    assert len(long.page_content) > 338_000
 
-    for budget in (300_000, None, 20_000, 2_000, 300):
+    # Windows of 300 tokens hold a paragraph each: fifty of them show what five hundred would.
+    whole = [(long, budget) for budget in (300_000, None, 20_000, 2_000)]
+    for document, budget in [*whole, (short, 300)]:
+        asked = {"question": QUESTION, "documents": [Document("Unrelated."), document]}
         answer = create_grounded_qa_chain(model, max_context_tokens=budget).invoke(asked)
 
         assert (answer.answer, answer.status) == (f"{CLAUSE} [1]", "answered")
@@ -134,10 +137,9 @@ def test_usage_is_the_sum_of_all_calls() -> None:
     assert usage["total_tokens"] == 11 * calls > 33
 
 
-@pytest.mark.parametrize(
+@each(
     "reply",
     ["no JSON", "", says(found=False, citations=[{"quote": CLAUSE}]), quoted(), "{", "[1, 2]"],
-    ids=repr,
 )
 async def test_without_evidence_nothing_more_is_asked(http: dict[str, Any], reply: str) -> None:
     emulator = Emulator(brain=lambda request: reply)
@@ -216,7 +218,7 @@ def test_evidence_beyond_the_window_is_reduced_again() -> None:
     assert sizes[-1] < 300  # the last question is asked over the one quote that is left
 
 
-@pytest.mark.parametrize("second", ["Quotes as much again.", "Quotes nothing."])
+@each("second", ["Quotes as much again.", "Quotes nothing."])
 def test_evidence_that_does_not_shrink_is_read_at_once(second: str) -> None:
     facts = [f"Fact {n} is stated here and nowhere else." for n in range(40)]
     documents = [Document(f"{fact} " + "filler " * 100) for fact in facts]
@@ -266,7 +268,7 @@ def test_a_quote_that_stands_in_several_places_is_cited_where_it_was_shown() -> 
     assert citation.occurrences == 5
 
 
-@pytest.mark.parametrize("claimed", [None, -1, 0, 5])
+@each("claimed", [None, -1, 0, 5])
 def test_what_was_not_shown_is_found_in_the_documents(claimed: int | None) -> None:
     shown = excerpts(["The fee is due. The end is near. The fee is due."], (0, 16, 32))
 
@@ -301,7 +303,7 @@ def test_a_model_that_counts_is_asked() -> None:
         assert counter_for(other)("a" * 35) == 10
 
 
-@pytest.mark.parametrize("budget", [0, -1, 99, 1.5, True, "many"])
+@each("budget", [0, -1, 99, 1.5, True, "many"])
 def test_a_budget_that_holds_nothing_is_refused(model: ChatAI21, budget: Any) -> None:
     with pytest.raises(ConfigurationError, match="max_context_tokens must be a whole number"):
         create_grounded_qa_chain(model, max_context_tokens=budget)

@@ -24,6 +24,7 @@ from ai21_chains.chains.extraction import (
 )
 from ai21_chains.emulator import Emulator, Reply, scripted
 from ai21_chains.errors import ConfigurationError
+from tests.cases import each
 
 
 class Invoice(BaseModel):
@@ -69,9 +70,7 @@ async def _astream(chain: Any, asked: Any) -> ExtractionResult[Any]:
     return ExtractionResult.model_validate(sum(rest, first))
 
 
-@pytest.fixture(params=[_invoke, _ainvoke, _stream, _astream], ids=lambda call: call.__name__[1:])
-def call(request: pytest.FixtureRequest) -> Call:
-    return request.param
+in_each_way = each("call", [_invoke, _ainvoke, _stream, _astream])
 
 
 def on(emulator: Emulator) -> ChatAI21:
@@ -92,6 +91,7 @@ def extracted(*replies: Any, **settings: Any) -> ExtractionResult[Any]:
     return chain_that_hears(*replies, **settings).invoke(DOCUMENTS)
 
 
+@in_each_way
 async def test_an_object_is_read_and_each_field_has_its_quotes(call: Call) -> None:
     result = await call(chain_that_hears(FOUND), DOCUMENTS)
 
@@ -114,6 +114,7 @@ async def test_an_object_is_read_and_each_field_has_its_quotes(call: Call) -> No
     assert result.usage is not None
 
 
+@in_each_way
 async def test_a_value_whose_quote_is_in_no_document_is_kept_apart(call: Call) -> None:
     found = {**FOUND, "due": {"value": "2026-06-01", "quotes": [{"quote": "due on 1 June 2026"}]}}
     result = await call(chain_that_hears(found), DOCUMENTS)
@@ -216,7 +217,8 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("reply", ODD.values(), ids=ODD)
+@in_each_way
+@each("reply", ODD.values(), ids=ODD)
 async def test_no_reply_raises(call: Call, reply: Any) -> None:
     result = await call(chain_that_hears(reply), DOCUMENTS)
 
@@ -274,6 +276,7 @@ def _one(value: Any, quote: str) -> dict[str, Any]:
     return {"value": value, "quotes": [{"doc": 0, "quote": quote}]}
 
 
+@in_each_way
 async def test_a_value_in_the_middle_of_a_long_document_is_found_and_placed(call: Call) -> None:
     chain = by_window(lambda text: FOUND if "Invoice R-17" in text else {"number": None})
     result = await call(chain, [LONG])
@@ -364,7 +367,7 @@ INPUTS = {
 }
 
 
-@pytest.mark.parametrize("asked", INPUTS.values(), ids=INPUTS)
+@each("asked", INPUTS.values(), ids=INPUTS)
 def test_each_form_of_the_input_is_understood(asked: Any) -> None:
     assert chain_that_hears(FOUND).invoke(asked).value.number == "R-17"
 
@@ -384,7 +387,8 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("asked", "message"), WRONG.values(), ids=WRONG)
+@in_each_way
+@each(("asked", "message"), WRONG.values(), ids=WRONG)
 async def test_wrong_input_is_one_line_that_names_it(call: Call, asked: Any, message: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         await call(chain_that_hears(), asked)
@@ -407,13 +411,14 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("schema", "settings", "message"), REFUSED.values(), ids=REFUSED)
+@each(("schema", "settings", "message"), REFUSED.values(), ids=REFUSED)
 def test_wrong_arguments_are_refused_at_once(schema: Any, settings: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^(Extraction: )?{message}"):
         create_extraction_chain(ChatAI21(api_key="k"), schema, **settings)
 
 
-@pytest.mark.parametrize("documents", [[], ["", " \n"]], ids=repr)
+@in_each_way
+@each("documents", [[], ["", " \n"]])
 async def test_without_text_the_model_is_not_asked(call: Call, documents: list[Any]) -> None:
     result = await call(chain_that_hears(), documents)
 
@@ -443,6 +448,7 @@ def test_the_form_names_each_field_with_its_quotes_and_no_default() -> None:
     assert body["response_format"] == {"type": "json_object"}
 
 
+@in_each_way
 async def test_any_chat_model_finds_the_documents_in_the_prompt(call: Call) -> None:
     model = FakeListChatModel(responses=[json.dumps(FOUND)])
 
@@ -462,7 +468,7 @@ WRAPPED: dict[str, tuple[Callable[[Any], Any], bool]] = {
 }
 
 
-@pytest.mark.parametrize(("wrap", "request_has_them"), WRAPPED.values(), ids=WRAPPED)
+@each(("wrap", "request_has_them"), WRAPPED.values(), ids=WRAPPED)
 def test_a_wrapped_model_finds_the_documents_where_it_can_read_them(
     wrap: Any, request_has_them: bool
 ) -> None:

@@ -22,6 +22,7 @@ from ai21_chains.chains._grounding import INSTRUCTIONS
 from ai21_chains.chains.grounded_qa import GroundedQAInput
 from ai21_chains.emulator import Emulator, Fault, Reply, scripted
 from ai21_chains.errors import AuthenticationError, ConfigurationError
+from tests.cases import each
 
 DOCUMENTS = [
     Document("Annual leave is 30 days.", metadata={"source": "handbook.md", "secret": "x"}),
@@ -57,9 +58,7 @@ async def _astream(chain: Runnable[Any, Any], asked: Any) -> GroundedAnswer:
     return GroundedAnswer.model_validate(sum(rest, first))
 
 
-@pytest.fixture(params=[_invoke, _ainvoke, _stream, _astream], ids=lambda call: call.__name__[1:])
-def call(request: pytest.FixtureRequest) -> Call:
-    return request.param
+in_each_way = each("call", [_invoke, _ainvoke, _stream, _astream])
 
 
 @pytest.fixture
@@ -72,6 +71,7 @@ def chain(model: ChatAI21) -> Runnable[Any, GroundedAnswer]:
     return create_grounded_qa_chain(model)
 
 
+@in_each_way
 async def test_the_answer_cites_the_document_that_holds_the_quote(chain: Any, call: Call) -> None:
     answer = await call(chain, ASKED)
 
@@ -93,6 +93,7 @@ def test_the_sum_of_a_stream_is_the_dict_of_the_answer(chain: Any) -> None:
         assert GroundedAnswer.model_validate(total) == answer
 
 
+@in_each_way
 async def test_the_request_is_this_and_no_more(chain: Any, call: Call, emulator: Emulator) -> None:
     await call(chain, {**ASKED, "chat_history": [HumanMessage("Hi"), AIMessage("Hello")]})
 
@@ -136,7 +137,7 @@ INPUTS = {
 }
 
 
-@pytest.mark.parametrize("asked", INPUTS.values(), ids=INPUTS)
+@each("asked", INPUTS.values(), ids=INPUTS)
 def test_each_form_of_the_input_is_understood(chain: Any, asked: Any) -> None:
     answer = chain.invoke(asked)
 
@@ -166,7 +167,8 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("asked", "message"), WRONG.values(), ids=WRONG)
+@in_each_way
+@each(("asked", "message"), WRONG.values(), ids=WRONG)
 async def test_wrong_input_is_one_line_that_names_it(
     chain: Any, call: Call, asked: Any, message: str
 ) -> None:
@@ -177,7 +179,8 @@ async def test_wrong_input_is_one_line_that_names_it(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("documents", [[], [""], [" \n\t", Document("")]], ids=repr)
+@in_each_way
+@each("documents", [[], [""], [" \n\t", Document("")]])
 async def test_without_text_the_model_is_not_asked(
     chain: Any, call: Call, emulator: Emulator, documents: list[Any]
 ) -> None:
@@ -187,6 +190,7 @@ async def test_without_text_the_model_is_not_asked(
     assert emulator.requests == []
 
 
+@in_each_way
 async def test_a_retriever_finds_what_the_question_comes_without(
     model: ChatAI21, call: Call
 ) -> None:
@@ -202,6 +206,7 @@ async def test_a_retriever_finds_what_the_question_comes_without(
     assert (answer.search_query, answer.status) == (QUESTION, "answered")
 
 
+@in_each_way
 async def test_one_true_document_among_sixty_and_a_long_one_are_cited(
     chain: Any, call: Call
 ) -> None:
@@ -215,6 +220,7 @@ async def test_one_true_document_among_sixty_and_a_long_one_are_cited(
     assert long.page_content[citation.start : citation.end] == "Descaling takes\r\n25 minutes."
 
 
+@in_each_way
 async def test_an_error_of_the_model_comes_through_as_it_is(
     chain: Any, call: Call, emulator: Emulator
 ) -> None:
@@ -227,6 +233,7 @@ async def test_an_error_of_the_model_comes_through_as_it_is(
 # --- Other models --------------------------------------------------------------------------------
 
 
+@in_each_way
 async def test_any_chat_model_finds_the_documents_in_the_prompt(call: Call) -> None:
     seen: list[Any] = []
     model = FakeListChatModel(responses=[SAID])
@@ -252,7 +259,7 @@ WRAPPED: dict[str, tuple[Callable[[Any], Any], bool]] = {
 }
 
 
-@pytest.mark.parametrize(("wrap", "request_has_them"), WRAPPED.values(), ids=WRAPPED)
+@each(("wrap", "request_has_them"), WRAPPED.values(), ids=WRAPPED)
 async def test_a_wrapped_model_finds_the_documents_where_it_can_read_them(
     model: ChatAI21, emulator: Emulator, wrap: Any, request_has_them: bool
 ) -> None:
@@ -321,9 +328,7 @@ async def test_events_show_the_chain_and_the_model_with_their_tags(chain: Any) -
     assert all("t" in event["tags"] for event in events)
 
 
-@pytest.mark.parametrize(
-    "read", [itemgetter("answer"), lambda a: a["answer"]], ids=["get", "lambda"]
-)
+@each("read", [itemgetter("answer"), lambda a: a["answer"]], ids=["get", "lambda"])
 def test_what_follows_in_a_pipeline_reads_it_invoked_and_streamed(chain: Any, read: Any) -> None:
     pipeline = chain.with_retry() | RunnableLambda(read)
 

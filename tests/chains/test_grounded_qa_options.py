@@ -22,6 +22,7 @@ from ai21_chains.chains._grounding import INSTRUCTIONS, instructions
 from ai21_chains.emulator import Emulator, scripted
 from ai21_chains.errors import ConfigurationError, StructuredOutputError
 from ai21_chains.retrievers import BM25Retriever, fuse_retrievers
+from tests.cases import each
 
 DOCUMENTS = [
     Document("Annual leave is 30 days.", metadata={"source": "handbook.md"}),
@@ -110,7 +111,7 @@ async def test_a_wrong_quote_raises_before_a_word_is_streamed(make: Make) -> Non
     assert not any("answer" in piece for piece in shown)
 
 
-@pytest.mark.parametrize("mode", ["raise", "repair"])
+@each("mode", ["raise", "repair"])
 async def test_where_every_quote_is_right_nothing_is_raised_or_asked_again(
     make: Make, mode: str
 ) -> None:
@@ -157,7 +158,7 @@ USELESS = {
 }
 
 
-@pytest.mark.parametrize("second", USELESS.values(), ids=USELESS)
+@each("second", USELESS.values(), ids=USELESS)
 async def test_a_correction_that_proves_nothing_does_not_cost_the_answer(
     make: Make, second: str
 ) -> None:
@@ -285,7 +286,7 @@ RETRIEVERS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("make_retriever", RETRIEVERS.values(), ids=RETRIEVERS)
+@each("make_retriever", RETRIEVERS.values(), ids=RETRIEVERS)
 async def test_any_retriever_will_do(make: Make, make_retriever: Callable[[], Any]) -> None:
     chain, _ = make(said("It takes 25 minutes [1].", q1=RIGHT), retriever=make_retriever())
 
@@ -295,7 +296,7 @@ async def test_any_retriever_will_do(make: Make, make_retriever: Callable[[], An
     assert [citation.quote for citation in answer.citations] == [RIGHT]
 
 
-@pytest.mark.parametrize("nothing", [[], None, ["", " "]], ids=repr)
+@each("nothing", [[], None, ["", " "]])
 async def test_where_nothing_is_found_the_model_is_not_asked(make: Make, nothing: Any) -> None:
     chain, emulator = make(FIRST, retriever=RunnableLambda(lambda query: nothing))
 
@@ -349,7 +350,7 @@ APART = {
 }
 
 
-@pytest.mark.parametrize("documents", APART.values(), ids=APART)
+@each("documents", APART.values(), ids=APART)
 def test_what_may_not_belong_together_stays_apart(documents: tuple[Document, ...]) -> None:
     assert found(*documents) == [*documents]
 
@@ -408,7 +409,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("options", "message"), REFUSED.values(), ids=REFUSED)
+@each(("options", "message"), REFUSED.values(), ids=REFUSED)
 def test_an_option_that_is_none_is_refused_at_once(options: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         create_grounded_qa_chain(ChatAI21(api_key="k"), **options)

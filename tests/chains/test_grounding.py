@@ -6,13 +6,13 @@ import re
 from pathlib import PurePosixPath
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.documents import Document
 
 from ai21_chains import Citation, verify_quote
 from ai21_chains.chains._grounding import defused, for_prompt, for_request
+from tests.cases import each
 
 ZERO = "\u200b"
 
@@ -43,18 +43,18 @@ HARMLESS = {
 }
 
 
-@pytest.mark.parametrize(("text", "sent"), ATTACKS.values(), ids=ATTACKS)
+@each(("text", "sent"), ATTACKS.values(), ids=ATTACKS)
 def test_what_could_pass_for_something_else_is_defused(text: str, sent: str) -> None:
     assert defused(text) == sent
 
 
-@pytest.mark.parametrize("text", HARMLESS.values(), ids=HARMLESS)
+@each("text", HARMLESS.values(), ids=HARMLESS)
 def test_ordinary_text_is_sent_as_it_is(text: str) -> None:
     assert defused(text) == text
 
 
 # What hides in rows of variation selectors, or is no Unicode, is no text that one could quote.
-@pytest.mark.parametrize("attack", [text for text, _ in ATTACKS.values()][:-2], ids=[*ATTACKS][:-2])
+@each("attack", [text for text, _ in ATTACKS.values()][:-2], ids=[*ATTACKS][:-2])
 def test_a_quote_of_defused_text_is_found_in_the_original(attack: str) -> None:
     original = f"First line.\r\nThe fee {attack} is due within thirty days of the notice."
     quote = defused(original)[13:-15]
@@ -67,7 +67,7 @@ def test_a_quote_of_defused_text_is_found_in_the_original(attack: str) -> None:
 
 
 @given(st.lists(st.sampled_from([*"<>|/[] \n\u200b\u200d\u202e", "document", "bom", "Tool"])))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_defused_text_holds_no_token_and_no_tag(parts: list[str]) -> None:
     sent = defused("".join(parts))
 
@@ -106,7 +106,7 @@ SOURCES: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize(("source", "sent"), SOURCES.values(), ids=SOURCES)
+@each(("source", "sent"), SOURCES.values(), ids=SOURCES)
 def test_of_a_source_the_model_sees_neither_folders_nor_keys(source: Any, sent: str) -> None:
     document = Document("Text.", metadata={"source": source})
 

@@ -22,6 +22,7 @@ from ai21_chains.chains.grounding_check import (
 )
 from ai21_chains.emulator import Emulator, Reply, scripted
 from ai21_chains.errors import ConfigurationError
+from tests.cases import each
 
 ANSWER = "The museum opens at ten. Parking costs 5 euros. Dogs stay outside [1]."
 DOCUMENTS = [
@@ -55,9 +56,7 @@ async def _astream(chain: Any, asked: Any) -> GroundingReport:
     return GroundingReport.model_validate(sum(rest, first))
 
 
-@pytest.fixture(params=[_invoke, _ainvoke, _stream, _astream], ids=lambda call: call.__name__[1:])
-def call(request: pytest.FixtureRequest) -> Call:
-    return request.param
+in_each_way = each("call", [_invoke, _ainvoke, _stream, _astream])
 
 
 def on(emulator: Emulator) -> ChatAI21:
@@ -78,6 +77,7 @@ def supported(report: GroundingReport) -> list[bool]:
     return [sentence.supported for sentence in report.sentences]
 
 
+@in_each_way
 async def test_a_sentence_is_supported_by_a_quote_that_is_in_a_document(call: Call) -> None:
     report = await call(chain_that_hears(SAID), ASKED)
 
@@ -119,14 +119,16 @@ def test_a_quote_given_twice_is_cited_once() -> None:
     assert len(report.sentences[0].citations) == 1
 
 
-@pytest.mark.parametrize("answer", ["", " \n", "# Heading"], ids=repr)
+@in_each_way
+@each("answer", ["", " \n", "# Heading"])
 async def test_an_answer_without_sentences_is_not_asked_about(call: Call, answer: str) -> None:
     report = await call(chain_that_hears(), {**ASKED, "answer": answer})
 
     assert (report.sentences, report.support, report.usage) == ([], 0.0, None)
 
 
-@pytest.mark.parametrize("documents", [[], [" \n"]], ids=repr)
+@in_each_way
+@each("documents", [[], [" \n"]])
 async def test_without_documents_nothing_is_supported(call: Call, documents: list[str]) -> None:
     report = await call(chain_that_hears(), {"answer": ANSWER, "documents": documents})
 
@@ -148,7 +150,8 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("reply", ODD.values(), ids=ODD)
+@in_each_way
+@each("reply", ODD.values(), ids=ODD)
 async def test_no_reply_raises(call: Call, reply: Any) -> None:
     report = await call(chain_that_hears(reply), ASKED)
 
@@ -169,7 +172,7 @@ def test_what_came_before_a_cut_counts() -> None:
     assert report.problems == ["reply: not complete"]
 
 
-@pytest.mark.parametrize(
+@each(
     "quotes",
     ["opens at ten", {"quote": "opens at ten"}, [{"quote": "opens at ten", "doc": "0"}]],
     ids=["text", "dict", "odd document"],
@@ -181,6 +184,7 @@ def test_other_shapes_of_quotes_are_understood(quotes: Any) -> None:
 # --- Long documents ------------------------------------------------------------------------------
 
 
+@in_each_way
 async def test_long_documents_are_read_in_windows(call: Call) -> None:
     long = "Filler words without meaning. " * 8_000
     shown: list[str] = []
@@ -215,7 +219,7 @@ INPUTS = {
 }
 
 
-@pytest.mark.parametrize("asked", INPUTS.values(), ids=INPUTS)
+@each("asked", INPUTS.values(), ids=INPUTS)
 def test_each_form_of_the_input_is_understood(asked: Any) -> None:
     assert supported(chain_that_hears(SAID).invoke(asked)) == [True, False, True]
 
@@ -231,7 +235,8 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("asked", "message"), WRONG.values(), ids=WRONG)
+@in_each_way
+@each(("asked", "message"), WRONG.values(), ids=WRONG)
 async def test_wrong_input_is_one_line_that_names_it(call: Call, asked: Any, message: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         await call(chain_that_hears(), asked)
@@ -270,6 +275,7 @@ def test_a_sentence_cannot_pass_for_another_voice() -> None:
     assert "<|system|>" not in emulator.requests[-1].json["messages"][-1]["content"]
 
 
+@in_each_way
 async def test_any_chat_model_finds_the_documents_in_the_prompt(call: Call) -> None:
     model = FakeListChatModel(responses=[json.dumps(SAID)])
 

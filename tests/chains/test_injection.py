@@ -14,6 +14,7 @@ from langchain_core.documents import Document
 from ai21_chains import ChatAI21, create_grounded_qa_chain
 from ai21_chains.chains._grounding import INSTRUCTIONS
 from ai21_chains.emulator import Emulator
+from tests.cases import each
 
 LIE = "The warranty lasts 99 years."
 TRUE = "The warranty lasts 2 years."
@@ -45,8 +46,8 @@ def obey(request: dict[str, Any]) -> str:
     return json.dumps({"found": True, "citations": citations, "answer": f"{LIE[:-1]} [1]."})
 
 
-@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
-@pytest.mark.parametrize("place", ["request", "prompt"])
+@each("order", ORDERS.values(), ids=ORDERS)
+@each("place", ["request", "prompt"])
 def test_a_model_that_obeys_a_document_cites_nothing(order: str, place: Any) -> None:
     emulator = Emulator(brain=obey)
     with httpx.Client(transport=emulator.transport()) as client:
@@ -65,7 +66,7 @@ def test_a_model_that_obeys_a_document_cites_nothing(order: str, place: Any) -> 
     assert "note" not in json.dumps(emulator.requests[0].json.get("documents", ""))
 
 
-@pytest.mark.parametrize("kind", ORDERS)
+@each("kind", ORDERS)
 def test_the_request_about_a_planted_document_is_this_byte_for_byte(kind: str) -> None:
     emulator = Emulator(brain=obey)
     about = {"title": ORDERS[kind], "note": ORDERS[kind], "source": "/home/ann/a.txt"}
@@ -121,7 +122,7 @@ def test_hardening_never_helps_an_attack(report: dict[str, Any], outcomes: list[
     assert all(outcome.bare >= outcome.obeyed >= outcome.accepted for outcome in outcomes)
 
 
-@pytest.mark.parametrize(
+@each(
     ("reader", "kind"),
     [*(("credulous", kind) for kind in HIDDEN), *(("loyal", kind) for kind in SPOKEN)],
 )

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from itertools import pairwise, permutations
 from typing import Any
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
@@ -16,6 +15,7 @@ from langchain_core.messages import AIMessage
 from ai21_chains.answers import GroundedAnswer
 from ai21_chains.chains._reply import Reply
 from ai21_chains.citations import PreparedDocuments
+from tests.cases import each
 
 MANUAL = "Descaling takes 25 minutes. Do not interrupt it.\r\nUse the blue “DeCalc” tablets only."
 HANDBOOK = "Annual leave is 30 days. Leave requests go to the team lead."
@@ -127,7 +127,7 @@ def split_replies(draw: st.DrawFn) -> list[str]:
 
 
 @given(split_replies(), st.sampled_from(["stop", "length"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_reply_gives_the_same_valid_result_in_one_piece_and_in_many(
     pieces: list[str], reason: str
 ) -> None:
@@ -137,7 +137,7 @@ def test_any_reply_gives_the_same_valid_result_in_one_piece_and_in_many(
     check_invariants(GroundedAnswer.model_validate(whole))
 
 
-@pytest.mark.parametrize("order", [*permutations(["found", "citations", "answer"])], ids="-".join)
+@each("order", [*permutations(["found", "citations", "answer"])])
 def test_the_order_of_the_keys_changes_nothing(order: tuple[str, ...]) -> None:
     members = {"found": True, "citations": [TIME, LEAVE], "answer": "Leave [2]. Descaling [1]."}
     text = json.dumps({name: members[name] for name in order})
@@ -158,10 +158,9 @@ def test_a_reply_cut_off_anywhere_is_truncated_and_shows_no_json() -> None:
         assert "It takes 25 minutes".startswith(answer.answer)
 
 
-@pytest.mark.parametrize(
+@each(
     "metadata",
     [{"finish_reason": "length"}, {"stop_reason": "max_tokens"}, {"finish_reason": "MAX_TOKENS"}],
-    ids=str,
 )
 def test_each_providers_word_for_cut_off_is_known(metadata: dict[str, str]) -> None:
     assert read(said("It takes"), **metadata).status == "truncated"
@@ -215,6 +214,7 @@ ODD_REPLIES = {
     "answer a number": (said(25), "25", "unverified"),
     "answer a list": (said(["a", 1]), '["a", 1]', "unverified"),
     "citations no list": (said("It [1].", 7), "It.", "unverified"),
+    "a broken object before": ('{"a": #} {"answer": "It."}', "It.", "unverified"),
     "citations broken": ('{"found": true, "citations": [#], "answer": "It."}', "It.", "unverified"),
     "trailing commas": ('{"found": true, "answer": "It.",}', "It.", "unverified"),
     "Python's words": ('{"found": False, "answer": None}', "Not found.", "not_found"),
@@ -225,7 +225,7 @@ ODD_REPLIES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "answer", "status"), ODD_REPLIES.values(), ids=ODD_REPLIES)
+@each(("text", "answer", "status"), ODD_REPLIES.values(), ids=ODD_REPLIES)
 def test_an_odd_reply_is_understood(text: str, answer: str, status: str) -> None:
     result = read(text)
 
@@ -247,15 +247,15 @@ def test_surrogate_escapes_split_over_chunks_are_one_character() -> None:
     assert read(*text).answer == read(text).answer == "Hot 🔥, half \ufffd."
 
 
-@pytest.mark.parametrize(
-    ("quote", "reason"),
-    [
-        pytest.param("How long does descaling take?", "not_found", id="the question"),
-        pytest.param("Answer the user's question from the documents", "not_found", id="the prompt"),
-        pytest.param("Descaling takes 35 minutes.", "altered_number", id="a changed number"),
-        pytest.param("", "empty", id="nothing"),
-    ],
-)
+UNPROVEN = {
+    "the question": ("How long does descaling take?", "not_found"),
+    "the prompt": ("Answer the user's question from the documents", "not_found"),
+    "a changed number": ("Descaling takes 35 minutes.", "altered_number"),
+    "nothing": ("", "empty"),
+}
+
+
+@each(("quote", "reason"), UNPROVEN.values(), ids=UNPROVEN)
 def test_what_no_document_says_is_rejected_with_the_reason(quote: str, reason: str) -> None:
     result = read(said("It takes long [1].", [{"id": 1, "doc": 0, "quote": quote}]))
 
@@ -302,7 +302,7 @@ def test_junk_is_read_without_an_error(text: str) -> None:
     check_invariants(read('{"found": true, "citations": [], "answer": "' + text))
 
 
-@pytest.mark.parametrize("junk", ["[", "1 ", '{"a":', '"', "\\", '{"', "[["], ids=repr)
+@each("junk", ["[", "1 ", '{"a":', '"', "\\", '{"', "[["])
 def test_a_model_that_repeats_itself_costs_no_time(junk: str) -> None:
     text = '{"found": true, "citations": ' + junk * 3000
 

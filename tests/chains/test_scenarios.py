@@ -10,11 +10,11 @@ import json
 from typing import Any
 
 import httpx
-import pytest
 from langchain_core.documents import Document
 
 from ai21_chains import ChatAI21, GroundedAnswer, create_grounded_qa_chain
 from ai21_chains.emulator import Emulator, Reply
+from tests.cases import each
 
 QUESTION = "How long does it last?"
 
@@ -73,8 +73,8 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("way", ["request", "prompt"])
-@pytest.mark.parametrize(("source", "quote"), KINDS.values(), ids=KINDS)
+@each("way", ["request", "prompt"])
+@each(("source", "quote"), KINDS.values(), ids=KINDS)
 def test_a_quote_is_found_at_its_place_in_any_kind_of_text(
     source: str, quote: str, way: str
 ) -> None:
@@ -93,7 +93,7 @@ def test_a_quote_is_found_at_its_place_in_any_kind_of_text(
     assert citation.end <= len(before) + len(source)
 
 
-@pytest.mark.parametrize(("source", "quote"), KINDS.values(), ids=KINDS)
+@each(("source", "quote"), KINDS.values(), ids=KINDS)
 def test_a_quote_is_found_in_the_windows_of_a_long_text(source: str, quote: str) -> None:
     filler = "Nichts – “davon” gilt hier. 🎉\r\n" * 40
     document = Document(f"{filler}{source}\r\n{filler}")
@@ -104,8 +104,8 @@ def test_a_quote_is_found_in_the_windows_of_a_long_text(source: str, quote: str)
     assert len(filler) <= citation.start < citation.end <= len(filler) + len(source)
 
 
-@pytest.mark.parametrize("way", ["request", "prompt"])
-@pytest.mark.parametrize("claimed", [0, 42, 59, 60, -1, "42", None])
+@each("way", ["request", "prompt"])
+@each("claimed", [0, 42, 59, 60, -1, "42", None])
 def test_the_one_true_document_of_sixty_is_cited(way: str, claimed: Any) -> None:
     documents = [
         Document(f"Model {n}: the warranty lasts {n + 2} months.", metadata={"page": n}, id=str(n))
@@ -144,8 +144,8 @@ REPLIES = {
 }
 
 
-@pytest.mark.parametrize("rule", ["drop", "keep", "repair"])
-@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
+@each("rule", ["drop", "keep", "repair"])
+@each("reply", REPLIES.values(), ids=REPLIES)
 def test_an_answer_that_nothing_proves_is_kept_and_called_unverified(reply: str, rule: str) -> None:
     answer = ask(reply, [Document("The term is 3 years.")], on_unverified=rule)
 

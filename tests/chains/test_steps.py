@@ -2,13 +2,13 @@ import asyncio
 import threading
 from typing import Any
 
-import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.utils import AddableDict
 from pydantic import BaseModel
 
 from ai21_chains.chains._steps import Ask, AskAll, Chain, Steps
+from tests.cases import each
 
 
 class Texts(BaseModel):
@@ -49,7 +49,7 @@ def test_questions_are_asked_at_the_same_time() -> None:
     assert chain_over(RunnableLambda(wait), 3).invoke("q").texts == ["done"] * 3
 
 
-@pytest.mark.parametrize("most", [1, 2])
+@each("most", [1, 2])
 async def test_no_more_are_under_way_than_max_concurrency(most: int) -> None:
     running = peak = 0
 

@@ -21,6 +21,7 @@ from ai21_chains.chains.summarize import (
 )
 from ai21_chains.emulator import Emulator, Fault, Reply, scripted
 from ai21_chains.errors import AuthenticationError, ConfigurationError
+from tests.cases import each
 
 DOCUMENTS = [
     Document("Annual leave is 30 days.", metadata={"source": "handbook.md"}),
@@ -56,9 +57,7 @@ async def _astream(chain: Runnable[Any, Any], given: Any) -> Summary:
     return Summary.model_validate(sum(rest, first))
 
 
-@pytest.fixture(params=[_invoke, _ainvoke, _stream, _astream], ids=lambda call: call.__name__[1:])
-def call(request: pytest.FixtureRequest) -> Call:
-    return request.param
+in_each_way = each("call", [_invoke, _ainvoke, _stream, _astream])
 
 
 def saying(brain: Any, **options: Any) -> tuple[Any, Emulator]:
@@ -72,6 +71,7 @@ def saying(brain: Any, **options: Any) -> tuple[Any, Emulator]:
     return create_summarize_chain(model, **options), emulator
 
 
+@in_each_way
 async def test_a_point_cites_the_document_that_holds_its_quote(call: Call) -> None:
     chain, _ = saying(lambda request: reply())
     summary = await call(chain, DOCUMENTS)
@@ -123,7 +123,7 @@ INPUTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("given", INPUTS.values(), ids=INPUTS)
+@each("given", INPUTS.values(), ids=INPUTS)
 def test_each_form_of_the_input_is_understood(given: Any) -> None:
     chain, _ = saying(lambda request: reply())
     summary = chain.invoke(given)
@@ -145,7 +145,8 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("given", "message"), WRONG.values(), ids=WRONG)
+@in_each_way
+@each(("given", "message"), WRONG.values(), ids=WRONG)
 async def test_wrong_input_is_one_line_that_names_it(call: Call, given: Any, message: str) -> None:
     chain, _ = saying(lambda request: reply())
     with pytest.raises(ConfigurationError) as caught:
@@ -155,13 +156,14 @@ async def test_wrong_input_is_one_line_that_names_it(call: Call, given: Any, mes
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "value"), [("words", 0), ("max_context_tokens", 10)])
+@each(("name", "value"), [("words", 0), ("max_context_tokens", 10)])
 def test_an_argument_out_of_range_is_named(model: ChatAI21, name: str, value: int) -> None:
     with pytest.raises(ConfigurationError, match=f"{name} must be"):
         create_summarize_chain(model, **{name: value})
 
 
-@pytest.mark.parametrize("documents", [[], [""], [" \n\t", Document("")]], ids=repr)
+@in_each_way
+@each("documents", [[], [""], [" \n\t", Document("")]])
 async def test_without_text_the_model_is_not_asked(call: Call, documents: list[Any]) -> None:
     chain, emulator = saying(lambda request: reply())
     summary = await call(chain, documents)
@@ -173,6 +175,7 @@ async def test_without_text_the_model_is_not_asked(call: Call, documents: list[A
 # --- What models say -----------------------------------------------------------------------------
 
 
+@in_each_way
 async def test_a_point_without_a_verified_quote_is_none(call: Call) -> None:
     altered = {"id": 3, "doc": 0, "quote": "Annual leave is 45 days.", "point": "Leave is 45."}
     said = reply([*POINTS, altered], "Leave is 45 days [3]. Descaling takes 25 minutes [1].")
@@ -218,7 +221,8 @@ ODD: dict[str, tuple[str, str, int, str]] = {
 }
 
 
-@pytest.mark.parametrize(("said", "text", "points", "status"), ODD.values(), ids=ODD)
+@in_each_way
+@each(("said", "text", "points", "status"), ODD.values(), ids=ODD)
 async def test_a_reply_never_raises(
     call: Call, said: str, text: str, points: int, status: str
 ) -> None:
@@ -234,6 +238,7 @@ def test_a_reply_that_was_cut_off_at_the_limit_is_not_complete() -> None:
     assert chain.invoke(DOCUMENTS).status == "partly"
 
 
+@in_each_way
 async def test_an_error_of_the_model_comes_through_as_it_is(call: Call) -> None:
     chain, emulator = saying(lambda request: reply())
     emulator.faults.append(Fault(status=401))
@@ -263,6 +268,7 @@ def first_sentence(request: dict[str, Any]) -> str:
     return reply(points, " ".join(f"{quote} [{n}]" for n, quote in enumerate(quotes, 1)))
 
 
+@in_each_way
 async def test_parts_are_summarized_and_then_the_whole(call: Call) -> None:
     chain, emulator = saying(first_sentence, max_context_tokens=600)
     summary = await call(chain, LONG)
@@ -343,6 +349,7 @@ async def test_no_more_parts_are_asked_at_once_than_the_configuration_says() -> 
 # --- Other models --------------------------------------------------------------------------------
 
 
+@in_each_way
 async def test_any_chat_model_finds_the_documents_in_the_prompt(call: Call) -> None:
     seen: list[Any] = []
     model = FakeListChatModel(responses=[reply()])

@@ -1,9 +1,9 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.documents import Document
 
 from ai21_chains.chains._windows import PER_DOCUMENT, divide, pack
+from tests.cases import each
 
 
 def in_words(text: str) -> int:
@@ -46,7 +46,7 @@ def test_a_document_larger_than_a_window_is_divided_at_paragraphs() -> None:
     assert windows[0][0].document.page_content.endswith("\n\n")
 
 
-@pytest.mark.parametrize("text", ["a" * 1000, "wörd " * 300, "A. B! C? " * 200])
+@each("text", ["a" * 1000, "wörd " * 300, "A. B! C? " * 200])
 def test_any_text_is_divided(text: str) -> None:
     assert [*divide(text, 100, 10)][-1][1] == len(text)
 

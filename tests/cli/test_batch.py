@@ -10,6 +10,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from ai21_chains import Emulator
+from tests.cases import each
 
 Run = Callable[..., CompletedProcess[str]]
 
@@ -49,7 +50,7 @@ def test_a_batch_is_submitted_looked_at_and_read(run: Run, rows: Path, online: d
     assert "\x1b" not in done.stdout
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "code", "words"),
     [
         (["submit", "none.jsonl"], 1, "none.jsonl cannot be read: No such file"),

@@ -17,6 +17,7 @@ from ai21_chains import Emulator
 from ai21_chains.cli import app
 from ai21_chains.emulator import Fault, extractive
 from ai21_chains.errors import AuthenticationError
+from tests.cases import each
 
 NOTICE = "No AI21_API_KEY: the embedded emulator answers, extractively, without a language model.\n"
 PROGRAM = [sys.executable, "-m", "ai21_chains"]
@@ -45,7 +46,7 @@ def notes(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def talk(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
-    def talk(path: Path, said: io.StringIO | None, **environment: str) -> CompletedProcess[str]:
+    def talk(path: Path, said: io.TextIOBase | None, **environment: str) -> CompletedProcess[str]:
         monkeypatch.setattr(sys, "stdin", said)
         return run("chat", path, **environment)
 
@@ -56,13 +57,12 @@ def shown(quote: str, path: Path) -> str:
     return f"{quote} [1]\n\n[1] {path}\n“{quote}”\n\n"
 
 
-def test_questions_can_be_piped_into_the_program(notes: Path) -> None:
+def test_questions_can_be_piped_into_the_program(talk: Run, notes: Path) -> None:
     questions = b"How long is tea steeped?\n\n  How long is coffee brewed?"
-    command = [*PROGRAM, "chat", str(notes)]
-    done = subprocess.run(command, input=questions, capture_output=True, check=True)
+    done = talk(notes, io.TextIOWrapper(io.BytesIO(questions)))
 
-    assert done.stdout.decode() == shown(STEEPED, notes) + shown(BREWED, notes)
-    assert done.stderr.decode() == NOTICE
+    assert done.stdout == shown(STEEPED, notes) + shown(BREWED, notes)
+    assert (done.returncode, done.stderr) == (0, NOTICE)
 
 
 def test_a_terminal_is_prompted_until_ctrl_d(notes: Path) -> None:
@@ -90,7 +90,7 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("said", ENDS.values(), ids=ENDS)
+@each("said", ENDS.values(), ids=ENDS)
 def test_a_conversation_in_a_terminal_can_be_ended(talk: Run, notes: Path, said: Terminal) -> None:
     done = talk(notes, said)
 
@@ -137,7 +137,7 @@ def test_in_many_documents_the_rewritten_question_is_searched_for(
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize(("stdin", "code"), [(io.StringIO, 1), (Terminal, 0)])
+@each(("stdin", "code"), [(io.StringIO, 1), (Terminal, 0)])
 def test_a_conversation_goes_on_after_an_error(
     talk: Run, notes: Path, stdin: type[io.StringIO], code: int
 ) -> None:

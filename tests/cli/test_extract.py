@@ -12,6 +12,7 @@ import pytest
 
 from ai21_chains import Emulator
 from ai21_chains.chains.extraction import ExtractionResult
+from tests.cases import each
 
 NOTICE = "No AI21_API_KEY: the embedded emulator answers, extractively, without a language model.\n"
 TEXT = "The lease begins in May.\nIt is for 3\nyears. Dogs and cats are allowed. Rent: 900 euros."
@@ -180,7 +181,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("named", "content", "reason"), WRONG.values(), ids=WRONG)
+@each(("named", "content", "reason"), WRONG.values(), ids=WRONG)
 def test_a_schema_that_is_of_no_use_is_one_line(
     run: Run,
     tmp_path: Path,

@@ -10,6 +10,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from tests.cases import each
+
 Run = Callable[..., CompletedProcess[str]]
 
 
@@ -79,7 +81,7 @@ def test_an_empty_list_says_how_to_make_a_key(keys: Run) -> None:
     assert json.loads(keys("list", "--json").stdout) == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "code", "message"),
     [
         ("revoke nothing", 2, "no key with the id 'nothing'"),

@@ -6,10 +6,9 @@ import json
 from collections.abc import Callable
 from subprocess import CompletedProcess
 
-import pytest
-
 from ai21_chains import Emulator
 from ai21_chains._catalog import LIVE, MODELS
+from tests.cases import each
 from tests.servers.scripted import answer, scripted
 
 Run = Callable[..., CompletedProcess[str]]
@@ -82,7 +81,7 @@ def test_a_price_that_the_server_does_not_say_is_left_out(run: Run) -> None:
     assert done.stdout.splitlines()[1].split() == ["jamba-next", "jamba-next", "9", "4"]
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [{"models": []}, ["jamba"], {"data": [{"id": "jamba"}]}, None],
     ids=["no-data", "a-list", "a-model-without-limits", "null"],

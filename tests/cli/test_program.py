@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
 from ai21_chains import AI21Error, Emulator
+from ai21_chains.__main__ import main
 from ai21_chains.cli import _COMMANDS, app
+from tests.cases import each
 
 DOCUMENTS = Path(__file__).parents[2] / "examples" / "documents"
 QUESTION = "How long does descaling take?"
@@ -46,7 +50,7 @@ FAILURES: dict[str, tuple[Sequence[str], int, str]] = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "code", "message"), FAILURES.values(), ids=FAILURES)
+@each(("arguments", "code", "message"), FAILURES.values(), ids=FAILURES)
 def test_a_failure_is_one_line(
     run: Run,
     tmp_path: Path,
@@ -76,7 +80,7 @@ def test_debug_lets_the_error_through() -> None:
 
 
 def test_a_reader_that_has_enough_is_no_failure() -> None:
-    command = [*PROGRAM, "ask", QUESTION, str(DOCUMENTS)]
+    command = [*PROGRAM, "ask", QUESTION, str(DOCUMENTS / "staff_handbook.md")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
         assert program.stdout is not None
         assert program.stderr is not None
@@ -86,24 +90,46 @@ def test_a_reader_that_has_enough_is_no_failure() -> None:
     assert (program.returncode, said) == (0, NOTICE)
 
 
-def test_an_encoding_that_lacks_characters_is_no_failure() -> None:
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
-    command = [*PROGRAM, "ask", QUESTION, str(DOCUMENTS), "--json"]
-    done = subprocess.run(command, capture_output=True, env=environment, check=True)
+def test_an_encoding_that_lacks_characters_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    with pytest.raises(SystemExit) as ended:
+        app(["ask", QUESTION, str(DOCUMENTS), "--json"])
+    sys.stdout.flush()
 
-    assert json.loads(done.stdout)["citations"][0]["title"].startswith("Tarnwell Barista 3 –")
+    assert not ended.value.code
+    assert json.loads(written.getvalue())["citations"][0]["title"].startswith(
+        "Tarnwell Barista 3 –"
+    )
 
 
-@pytest.mark.parametrize("missing", ["rich", "typer"])
-def test_without_the_extra_cli_its_name_is_said(missing: str) -> None:
+EXTRA = 'The command line needs an extra: pip install "ai21-chains[cli]"'
+
+
+def test_without_typer_the_extra_cli_is_named() -> None:
     code = (
-        f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = ['ask', 'x', '.']\n"
+        "import sys; sys.modules['typer'] = None; sys.argv[1:] = ['ask', 'x', '.']\n"
         "from ai21_chains.__main__ import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
-    assert done.returncode == 1
-    assert done.stderr == 'The command line needs an extra: pip install "ai21-chains[cli]"\n'
+    assert (done.returncode, done.stderr) == (1, f"{EXTRA}\n")
+
+
+def test_without_rich_the_extra_cli_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import_module("ai21_chains.cli.ask")  # so that all that is imported anew is put back
+    for name in [*sys.modules]:
+        if name.startswith("ai21_chains.cli"):
+            monkeypatch.delitem(sys.modules, name)
+        elif name.partition(".")[0] == "rich":
+            monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    monkeypatch.setattr(sys, "argv", ["ai21-chains", "ask", "x", "."])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == EXTRA  # which Python writes to stderr, with the exit code 1
 
 
 def test_without_the_extra_pdf_its_name_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +140,7 @@ def test_without_the_extra_pdf_its_name_is_said(run: Run, monkeypatch: pytest.Mo
     assert 'pip install "ai21-chains[pdf]"' in done.stderr
 
 
-@pytest.mark.parametrize(("command", "purpose"), _COMMANDS.items(), ids=_COMMANDS)
+@each(("command", "purpose"), _COMMANDS.items(), ids=_COMMANDS)
 def test_the_help_of_a_command_begins_as_the_list_of_commands_says(
     run: Run, command: str, purpose: str
 ) -> None:
@@ -143,14 +169,18 @@ def test_only_the_module_of_the_command_that_runs_is_imported() -> None:
     assert done.stdout.split() == ["ai21_chains.cli._shared", "ai21_chains.cli.emulate"]
 
 
-def test_ctrl_c_ends_the_program_with_its_usual_code(
-    run: Run,
-) -> None:
+def test_ctrl_c_ends_the_program_with_its_usual_code(run: Run) -> None:
+    ended = threading.Event()
+
     def brain(request: dict[str, object]) -> str:
-        os.kill(os.getpid(), signal.SIGINT)
+        interrupted = threading.main_thread().ident
+        assert interrupted is not None
+        signal.pthread_kill(interrupted, signal.SIGINT)
+        ended.wait(10)  # the program is not to have the answer first
         return ""
 
     with Emulator(brain=brain).serve() as server:
         done = run("ask", QUESTION, DOCUMENTS, AI21_API_KEY="k", AI21_API_HOST=server.base_url)
+        ended.set()
 
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
-import pytest
-
 from ai21_chains import Emulator
 from ai21_chains.chains.summarize import Summary
 from ai21_chains.emulator import Reply
+from tests.cases import each
 
 DOCUMENTS = Path(__file__).parents[2] / "examples" / "documents"
 NOTICE = "No AI21_API_KEY: the embedded emulator answers, extractively, without a language model.\n"
@@ -48,7 +47,7 @@ SHORTCOMINGS = {
 }
 
 
-@pytest.mark.parametrize(("said", "shown"), SHORTCOMINGS.values(), ids=SHORTCOMINGS)
+@each(("said", "shown"), SHORTCOMINGS.values(), ids=SHORTCOMINGS)
 def test_a_summary_says_what_is_wrong_with_it(run: Run, said: Reply, shown: str) -> None:
     with Emulator(brain=lambda request: said).serve() as server:
         done = run("summarize", DOCUMENTS, AI21_API_KEY="k", AI21_API_HOST=server.base_url)

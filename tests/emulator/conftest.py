@@ -1,48 +1,19 @@
-"""The three doors of the emulator, so that one test can go through each of them."""
+"""What the tests of the emulator share."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 import pytest
 
-from ai21_chains.emulator import Emulator
-
-BASE_URL = "https://api.ai21.com/studio/v1"
-DOORS = ("transport", "async transport", "asgi", "served")
+from tests.emulator.doors import OPENED
 
 
-@dataclass
-class Answer:
-    """What came through a door: all of it, or what arrived before it broke off."""
-
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    chunks: list[bytes] = field(default_factory=list)
-    broken: str = ""
-
-    @property
-    def body(self) -> bytes:
-        return b"".join(self.chunks)
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def message(self) -> dict[str, Any]:
-        message: dict[str, Any] = self.json["choices"][0]["message"]
-        return message
-
-
-Send = Callable[..., Answer]
-Door = Callable[[Emulator], Send]
+@pytest.fixture(autouse=True)
+def _doors_are_closed() -> Iterator[None]:
+    with OPENED:
+        yield
 
 
 @pytest.fixture
@@ -54,104 +25,3 @@ def chat() -> Callable[..., dict[str, Any]]:
         return {"model": "jamba-mini", "messages": messages, **fields}
 
     return body
-
-
-def _request(
-    path: str, method: str, body: Any, content: bytes | None, key: str | None
-) -> dict[str, Any]:
-    headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
-    payload = {"json": body} if body is not None else {"content": content}
-    return {"method": method, "url": path, "headers": headers, **payload}
-
-
-def _read(client: httpx.Client, request: dict[str, Any]) -> Answer:
-    answer = Answer()
-    try:
-        with client.stream(**request) as response:
-            answer.status, answer.headers = response.status_code, dict(response.headers)
-            answer.chunks.extend(response.iter_raw())
-    except httpx.HTTPError as problem:
-        answer.broken = type(problem).__name__
-    return answer
-
-
-async def _aread(client: httpx.AsyncClient, request: dict[str, Any]) -> Answer:
-    answer = Answer()
-    async with client:
-        try:
-            async with client.stream(**request) as response:
-                answer.status, answer.headers = response.status_code, dict(response.headers)
-                async for chunk in response.aiter_raw():
-                    answer.chunks.append(chunk)
-        except httpx.HTTPError as problem:
-            answer.broken = type(problem).__name__
-    return answer
-
-
-async def _call_app(app: Any, request: dict[str, Any]) -> Answer:
-    """Call an ASGI application as a server would, which closes the connection if it raises."""
-    built = httpx.Request(**{**request, "url": BASE_URL + request["url"]})
-    answer = Answer()
-    incoming = [{"type": "http.request", "body": built.read(), "more_body": False}]
-
-    async def receive() -> Any:
-        return incoming.pop()
-
-    async def send(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            answer.status = message["status"]
-            answer.headers = {name.decode(): value.decode() for name, value in message["headers"]}
-        elif message["body"]:
-            answer.chunks.append(message["body"])
-
-    path, headers = built.url.path, built.headers.raw
-    scope = {"type": "http", "method": built.method, "path": path, "headers": headers}
-    scope["query_string"] = built.url.query
-    try:
-        await app(scope, receive, send)
-    except ConnectionAbortedError:
-        answer.broken = "RemoteProtocolError"
-    return answer
-
-
-@pytest.fixture(params=DOORS)
-def door(request: pytest.FixtureRequest) -> Iterator[Door]:
-    """Return a function that opens one of the doors of an emulator."""
-    with ExitStack() as stack:
-
-        def open_door(emulator: Emulator) -> Send:
-            exchange = _exchange(request.param, emulator, stack)
-
-            def send(
-                body: Any = None,
-                path: str = "/chat/completions",
-                method: str = "POST",
-                key: str | None = "any",
-                content: bytes | None = None,
-            ) -> Answer:
-                return exchange(_request(path, method, body, content, key))
-
-            return send
-
-        yield open_door
-
-
-def _exchange(
-    kind: str, emulator: Emulator, stack: ExitStack
-) -> Callable[[dict[str, Any]], Answer]:
-    if kind == "async transport":
-
-        def in_loop(request: dict[str, Any]) -> Answer:
-            client = httpx.AsyncClient(transport=emulator.transport(), base_url=BASE_URL)
-            return asyncio.run(_aread(client, request))
-
-        return in_loop
-    if kind == "asgi":
-        return lambda request: asyncio.run(_call_app(emulator.app(), request))
-    if kind == "served":
-        server = stack.enter_context(emulator.serve())
-        client = httpx.Client(base_url=server.base_url, verify=False, trust_env=False)
-    else:
-        client = httpx.Client(transport=emulator.transport(), base_url=BASE_URL)
-    stack.enter_context(client)
-    return lambda request: _read(client, request)

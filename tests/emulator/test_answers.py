@@ -2,11 +2,12 @@
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ai21_chains.emulator import Emulator, extractive
+from tests.cases import each
+from tests.emulator.doors import through_each_door
 
 DOCUMENTS = [
     {
@@ -51,7 +52,7 @@ def test_characters_beyond_ascii_are_not_escaped():
     assert '"doc": 1, "quote": "The road to Zürich is closed until May."' in answer
 
 
-@pytest.mark.parametrize("question", ["Who won the World Cup in 1998?", "What is quantum physics?"])
+@each("question", ["Who won the World Cup in 1998?", "What is quantum physics?"])
 def test_what_the_documents_do_not_say_is_not_found(question):
     answer = ask(question, documents=DOCUMENTS, **JSON)
 
@@ -73,7 +74,7 @@ def test_several_sentences_are_numbered_in_order():
     assert [citation["id"] for citation in answer["citations"]] == [1, 2]
 
 
-@pytest.mark.parametrize(
+@each(
     "prompt",
     [
         "Documents:\n\n<document-1f doc=0 about={}>\nCats sleep all day.\n</document-1f>\n\n"
@@ -161,6 +162,7 @@ def test_a_conversation_without_a_user_is_answered_too():
     assert extractive({"model": "jamba-mini", "messages": messages}).content
 
 
+@through_each_door
 def test_documents_are_answered_from_through_every_door(door, chat):
     answer = door(Emulator())(chat("Is the road to Zürich closed?", documents=DOCUMENTS, **JSON))
 

@@ -16,6 +16,7 @@ from ai21.errors import AI21APIError, Unauthorized
 
 from ai21_chains.emulator import Emulator, EmulatorError
 from ai21_chains.emulator.batches import Batches
+from tests.cases import each
 
 BASE_URL = "https://api.ai21.com/studio/v1"
 ENDPOINT = "/v1/chat/completions"
@@ -99,7 +100,7 @@ def test_rows_are_done_by_the_brain_and_keep_their_names() -> None:
     assert rows[0]["response"]["body"]["usage"]["completion_tokens"] == 1
 
 
-@pytest.mark.parametrize(
+@each(
     ("row", "status", "words"),
     [
         (line("x", "fail"), 400, "Emulator: nothing to say"),
@@ -122,7 +123,7 @@ def test_a_bad_row_fails_alone_with_the_error_of_chat(row: Any, status: int, wor
     assert len(api.rows(batch_id)) == 2
 
 
-@pytest.mark.parametrize(
+@each(
     ("content", "words"),
     [
         (b"", "no requests"),
@@ -172,7 +173,7 @@ def test_a_cancelled_batch_keeps_what_was_done() -> None:
     assert [row["custom_id"] for row in api.rows(batch_id)] == ["a"]
 
 
-@pytest.mark.parametrize(("end", "done"), [("EXPIRED", 1), ("FAILED", 0), ("STALE", 1)])
+@each(("end", "done"), [("EXPIRED", 1), ("FAILED", 0), ("STALE", 1)])
 def test_a_batch_can_be_made_to_end_otherwise(end: str, done: int) -> None:
     api = Api(Emulator(brain=shout, pending_looks=1))
     api.emulator.state(Batches).ends_as = end
@@ -209,12 +210,12 @@ def test_batches_are_listed_newest_first_page_by_page() -> None:
     assert api.http.get("/batches", params={"limit": 101}).status_code == 422
 
 
-@pytest.mark.parametrize("where", ["", "/results"])
+@each("where", ["", "/results"])
 def test_an_unknown_batch_is_not_found(where: str) -> None:
     assert Api().http.get(f"/batches/none{where}").status_code == 404
 
 
-@pytest.mark.parametrize(
+@each(
     ("method", "where"),
     [("POST", ""), ("GET", ""), ("GET", "/x"), ("POST", "/x/cancel"), ("GET", "/x/results")],
 )

@@ -5,6 +5,8 @@ import pytest
 from pydantic import v1
 
 from ai21_chains.emulator import Emulator
+from tests.cases import each
+from tests.emulator.doors import through_each_door
 
 UNSUPPORTED = (
     "The provided model is not supported. See "
@@ -28,6 +30,7 @@ def user(content):
     return {"role": "user", "content": content}
 
 
+@through_each_door
 def test_a_missing_key_is_refused(door, chat):
     answer = door(Emulator())(chat(), key=None)
 
@@ -35,13 +38,14 @@ def test_a_missing_key_is_refused(door, chat):
     assert answer.body == b'{"detail":"Forbidden: Bad or missing Apikey/JWT."}'
 
 
-@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer  ", "Basic abc"])
+@each("authorization", ["", "Bearer", "Bearer  ", "Basic abc"])
 def test_only_a_bearer_with_a_key_is_let_in(chat, authorization):
     answer = post(chat(), {"Authorization": authorization})
 
     assert answer.status_code == 401
 
 
+@through_each_door
 def test_an_unknown_key_is_refused_when_the_good_ones_are_named(door, chat):
     send = door(Emulator(api_keys={"good"}))
 
@@ -50,14 +54,16 @@ def test_an_unknown_key_is_refused_when_the_good_ones_are_named(door, chat):
     assert send(path="/models", method="GET", key="bad").json == {"data": []}
 
 
-@pytest.mark.parametrize("path", ["/chat", "/chat/completions/", "//chat/completions", "/library"])
+@through_each_door
+@each("path", ["/chat", "/chat/completions/", "//chat/completions", "/library"])
 def test_an_unknown_path_is_not_found(door, chat, path):
     answer = door(Emulator())(chat(), path=path)
 
     assert (answer.status, answer.body) == (404, b'{"detail":"Not Found"}')
 
 
-@pytest.mark.parametrize(
+@through_each_door
+@each(
     ("path", "method", "allow"), [("/chat/completions", "GET", "POST"), ("/models", "POST", "GET")]
 )
 def test_a_wrong_method_is_answered_with_the_right_one(door, path, method, allow):
@@ -67,20 +73,20 @@ def test_a_wrong_method_is_answered_with_the_right_one(door, path, method, allow
     assert answer.headers["allow"] == allow
 
 
-@pytest.mark.parametrize("prefix", ["/studio/v1", "/v1", "/proxy/studio/v1"])
+@each("prefix", ["/studio/v1", "/v1", "/proxy/studio/v1"])
 def test_the_api_is_found_under_each_customary_prefix(chat, prefix):
     assert post(chat(), {"Authorization": "Bearer k"}, prefix).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "model", ["jamba-1.5-mini", "jamba-instruct", "jamba-mini-1.7", "j2-ultra", "gpt-4", ""]
-)
+@through_each_door
+@each("model", ["jamba-1.5-mini", "jamba-instruct", "jamba-mini-1.7", "j2-ultra", "gpt-4", ""])
 def test_a_retired_or_unknown_model_is_refused_with_ai21s_sentence(door, chat, model):
     answer = door(Emulator())(chat(model=model))
 
     assert (answer.status, answer.json) == (422, {"detail": UNSUPPORTED})
 
 
+@through_each_door
 def test_the_model_is_looked_at_before_anything_else(door):
     answer = door(Emulator())({"model": "j2-ultra", "top_p": 7})
 
@@ -202,7 +208,7 @@ INVALID = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "loc", "msg", "kind"), INVALID)
+@each(("fields", "loc", "msg", "kind"), INVALID)
 def test_a_broken_field_is_named_in_the_words_of_pydantic_1(chat, fields, loc, msg, kind):
     detail = refusal(chat(**fields))
 
@@ -210,6 +216,7 @@ def test_a_broken_field_is_named_in_the_words_of_pydantic_1(chat, fields, loc, m
     assert (entry["loc"], entry["msg"], entry["type"]) == (["body", *loc], msg, kind)
 
 
+@through_each_door
 def test_all_broken_fields_are_named_at_once(door, chat):
     body = chat(n=17, top_p=0)
     del body["messages"]
@@ -238,7 +245,7 @@ class _ResponseFormat(v1.BaseModel):
     tools: list[dict] | None
 
 
-@pytest.mark.parametrize(
+@each(
     "fields",
     [
         {"n": 0},
@@ -264,7 +271,8 @@ def test_the_wording_is_the_one_pydantic_1_itself_uses(chat, fields):
     assert refusal(chat(**fields)) == expected
 
 
-@pytest.mark.parametrize(
+@through_each_door
+@each(
     ("fields", "text"),
     [
         ({"n": 2, "temperature": 0}, "n must be 1 when temperature is 0"),
@@ -277,6 +285,7 @@ def test_a_broken_rule_is_answered_with_a_sentence(door, chat, fields, text):
     assert (answer.status, answer.json) == (422, {"detail": text})
 
 
+@through_each_door
 def test_an_endless_prompt_has_too_many_tokens(door, chat):
     answer = door(Emulator())(chat("word " * 210_000))
 
@@ -284,7 +293,8 @@ def test_an_endless_prompt_has_too_many_tokens(door, chat):
     assert "Prompt has too many tokens" in answer.json["detail"]
 
 
-@pytest.mark.parametrize(
+@through_each_door
+@each(
     ("content", "loc", "kind"),
     [
         (b"", ["body"], "value_error.missing"),
@@ -301,6 +311,7 @@ def test_a_body_that_is_no_object_is_refused(door, content, loc, kind):
     assert (entry["loc"], entry["type"]) == (loc, kind)
 
 
+@through_each_door
 def test_unknown_fields_are_ignored(door, chat):
     answer = door(Emulator())(
         chat(seed=1, user="me", tool_choice="any", stream_options={"include_usage": True}, x=None)
@@ -322,11 +333,13 @@ OPTIONAL = [
 ]
 
 
-@pytest.mark.parametrize("field", OPTIONAL)
+@through_each_door
+@each("field", OPTIONAL)
 def test_null_is_accepted_for_an_optional_field(door, chat, field):
     assert door(Emulator())(chat(**{field: None})).status == 200
 
 
+@through_each_door
 def test_null_is_accepted_inside_an_assistant_message(door, chat):
     assistant = {"role": "assistant", "content": None, "tool_calls": None}
     answer = door(Emulator())(chat(messages=[user("Hi"), assistant, user("Hi")]))
@@ -334,9 +347,8 @@ def test_null_is_accepted_inside_an_assistant_message(door, chat):
     assert answer.status == 200
 
 
-@pytest.mark.parametrize(
-    "metadata", [{"title": "T"}, [{"key": "title", "value": "T"}], {}, [], None]
-)
+@through_each_door
+@each("metadata", [{"title": "T"}, [{"key": "title", "value": "T"}], {}, [], None])
 def test_metadata_of_documents_is_an_object_or_a_list(door, chat, metadata):
     answer = door(Emulator())(chat(documents=[{"content": "x", "id": "d", "metadata": metadata}]))
 

@@ -1,16 +1,25 @@
 """What a family of endpoints can use: routes with parameters, queries, forms, a memory, eras."""
 
+import json
+
 import httpx
-import pytest
 
 from ai21_chains.emulator import Emulator, Headers, Request
+from ai21_chains.emulator.batches import CREATED, ENDPOINT, Batches
+from ai21_chains.emulator.library import Library
+from ai21_chains.emulator.maestro import Runs
 from ai21_chains.emulator.multipart import read_form
 from ai21_chains.emulator.routes import find
+from tests.cases import each
+from tests.emulator.doors import through_each_door
+
+BASE_URL = "https://api.ai21.com/studio/v1"
+KEY = {"Authorization": "Bearer any"}
 
 ROUTES = {"/files": {"GET": None}, "/files/{file_id}": {}, "/files/{file_id}/{part}": {}}
 
 
-@pytest.mark.parametrize(
+@each(
     ("path", "values"),
     [
         ("/files", {}),
@@ -33,8 +42,8 @@ def test_an_exact_path_goes_before_a_template():
     assert find({"/a/{b}": {"GET": 1}, "/a/all": {"GET": 2}}, "/a/all") == ({"GET": 2}, {})
 
 
-@pytest.mark.parametrize("boundary", ["b", "----WebKitFormBoundaryX"])
-@pytest.mark.parametrize("content", [b"", b"\r\n", b"x--b", b"a\r\n--\r\nb\x00\xff"])
+@each("boundary", ["b", "----WebKitFormBoundaryX"])
+@each("content", [b"", b"\r\n", b"x--b", b"a\r\n--\r\nb\x00\xff"])
 def test_a_form_holds_fields_and_files(content, boundary):
     files = {"file": ("ä b.txt", content, "text/plain")}
     data = {"labels": ["x", "é"], "path": "p"}
@@ -47,15 +56,14 @@ def test_a_form_holds_fields_and_files(content, boundary):
     assert form.files["file"].content == content
 
 
-@pytest.mark.parametrize(
-    "kind", ["", "application/json", "multipart/form-data", "multipart/mixed; boundary=b"]
-)
+@each("kind", ["", "application/json", "multipart/form-data", "multipart/mixed; boundary=b"])
 def test_what_is_no_form_is_an_empty_one(kind):
     form = read_form(kind, b'--b\r\ncontent-disposition: form-data; name="a"\r\n\r\nx\r\n--b--')
 
     assert (form.fields, form.files) == ({}, {})
 
 
+@through_each_door
 def test_the_query_comes_through_every_door(door):
     emulator = Emulator()
 
@@ -65,6 +73,7 @@ def test_the_query_comes_through_every_door(door):
     assert emulator.requests[0].params == {"label": ["a", "b c"], "q": [""]}
 
 
+@through_each_door
 def test_a_path_is_decoded_behind_every_door(door):
     emulator = Emulator()
 
@@ -84,9 +93,60 @@ def test_each_emulator_has_a_memory_of_its_own():
     assert one.state(Memory) is not other.state(Memory)
 
 
+@through_each_door
 def test_the_older_server_knows_the_older_models_only(door, chat):
     send = door(Emulator(era="2024"))
 
     assert send(chat(model="jamba-1.5-mini")).status == 200
     assert send(chat(model="jamba-mini")).status == 422
     assert send(path="/models", method="GET").status == 404
+
+
+# --- What is remembered ----------------------------------------------------------------------
+
+
+def test_of_runs_the_latest_are_kept_and_those_in_progress_longest() -> None:
+    emulator = Emulator(brain=lambda request: "Hi", pending_looks=1)
+    emulator.state(Runs).most = 3
+    with httpx.Client(transport=emulator.transport(), base_url=BASE_URL, headers=KEY) as http:
+
+        def start() -> str:
+            return str(http.post("/maestro/runs", json={"input": "Hi"}).json()["id"])
+
+        def look(name: str) -> int:
+            return http.get(f"/maestro/runs/{name}").status_code
+
+        first, second, third = start(), start(), start()
+        assert look(second) == 200  # and it has ended
+        start()
+        assert [look(name) for name in (first, second, third)] == [200, 404, 200]
+        emulator.state(Runs).most = 1
+        last = start()
+        assert [look(name) for name in (first, third, last)] == [404, 404, 200]
+
+
+def test_of_batches_the_latest_are_kept_and_have_times_of_their_own() -> None:
+    emulator = Emulator(brain=lambda request: "Hi")
+    emulator.state(Batches).most = 2
+    row = {"custom_id": "a", "method": "POST", "url": ENDPOINT, "body": {}}
+    with httpx.Client(transport=emulator.transport(), base_url=BASE_URL, headers=KEY) as http:
+        for _ in range(4):
+            files = {"file": ("b.jsonl", json.dumps(row).encode(), "application/jsonl")}
+            made = http.post("/batches", files=files, data={"endpoint": ENDPOINT}).json()
+        listed = http.get("/batches").json()
+
+    assert listed[0]["id"] == made["id"]
+    assert [one["created_at"] - CREATED for one in listed] == [3, 2]
+
+
+def test_a_library_that_is_full_takes_no_further_file() -> None:
+    emulator = Emulator()
+    emulator.state(Library).largest = 10
+    with httpx.Client(transport=emulator.transport(), base_url=BASE_URL, headers=KEY) as http:
+        answers = [
+            http.post("/library/files", files={"file": (f"{name}.txt", b"123456", "text/plain")})
+            for name in "ab"
+        ]
+
+    assert [answer.status_code for answer in answers] == [200, 422]
+    assert "more than 10 bytes" in answers[1].text

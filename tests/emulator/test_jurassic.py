@@ -3,10 +3,11 @@
 import uuid
 
 import httpx
-import pytest
 
 from ai21_chains.emulator import Emulator
 from ai21_chains.emulator.jurassic import CHAT_MODELS, MODELS
+from tests.cases import each
+from tests.emulator.doors import through_each_door
 
 ID = uuid.UUID("7921a78e-d905-c9df-27e3-88e4831e3c3b")
 
@@ -15,6 +16,7 @@ def emulator(text="one two", **settings):
     return Emulator(brain=lambda request: text, era="2024", new_id=lambda: ID, **settings)
 
 
+@through_each_door
 def test_a_completion_has_this_form(door):
     answer = door(emulator("a\nbc"))({"prompt": "I will"}, path="/j2-mid/complete")
 
@@ -44,6 +46,7 @@ def test_a_completion_has_this_form(door):
     }
 
 
+@through_each_door
 def test_a_chat_has_this_form(door):
     body = {"messages": [{"role": "user", "text": "Hi"}], "system": "", "maxTokens": 1}
     answer = door(emulator())(body, path="/j2-ultra/chat")
@@ -57,7 +60,7 @@ def finish(reason, **fields):
     return {"reason": reason, **fields}
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "text", "reason"),
     [
         ({"maxTokens": 1}, "one", finish("length", length=1)),
@@ -96,7 +99,7 @@ def test_several_results_and_likely_tokens():
     assert completions[0]["data"]["tokens"][0]["topTokens"] == [{"token": "one", "logprob": -0.75}]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@each("model", MODELS)
 def test_the_models_of_then_complete(model):
     assert ask(emulator(), f"/{model}/complete", {"prompt": "x"})["completions"]
     assert ask(emulator(), f"/{model}/mine/complete", {"prompt": "x"})["completions"]
@@ -105,18 +108,19 @@ def test_the_models_of_then_complete(model):
 CHAT = {"messages": [], "system": ""}
 
 
-@pytest.mark.parametrize("model", CHAT_MODELS)
+@each("model", CHAT_MODELS)
 def test_two_of_them_chat(model):
     assert ask(emulator(), f"/{model}/chat", CHAT)["outputs"]
 
 
-@pytest.mark.parametrize(
+@each(
     "path", ["/jamba-1.5-mini/complete", "/j1-grande/complete", "/j2-light/chat", "/a/b/complete"]
 )
 def test_others_do_not(path):
     assert ask(emulator(), path, {"prompt": "x", **CHAT}, 404) == {"detail": "Not Found"}
 
 
+@through_each_door
 def test_today_nothing_of_it_is_there(door):
     send = door(Emulator())
 
@@ -124,14 +128,15 @@ def test_today_nothing_of_it_is_there(door):
     assert send(CHAT, path="/j2-ultra/chat").status == 404
 
 
-@pytest.mark.parametrize("path", ["/j2-ultra/complete", "/j2-ultra/chat"])
+@through_each_door
+@each("path", ["/j2-ultra/complete", "/j2-ultra/chat"])
 def test_a_key_is_needed(door, path):
     answer = door(emulator())({}, path=path, key=None)
 
     assert (answer.status, answer.json["detail"][:9]) == (401, "Forbidden")
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "loc", "words"),
     [
         ({"prompt": None}, ["prompt"], "none is not an allowed value"),
@@ -146,7 +151,6 @@ def test_a_key_is_needed(door, path):
             "boolean",
         ),
     ],
-    ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_a_broken_request_is_refused(fields, loc, words):
     (fault,) = ask(emulator(), "/j2-mid/complete", {"prompt": "x", **fields}, 422)["detail"]
@@ -155,7 +159,7 @@ def test_a_broken_request_is_refused(fields, loc, words):
     assert words in fault["msg"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "loc"),
     [
         ({"messages": []}, ["system"]),

@@ -18,6 +18,7 @@ from ai21.errors import BadRequest
 
 from ai21_chains.emulator import Emulator
 from ai21_chains.emulator.library import LARGEST
+from tests.cases import each
 
 BASE_URL = "https://api.ai21.com/studio/v1"
 HOUSE = b"""# House rules
@@ -105,7 +106,7 @@ def test_a_file_is_processed_after_as_many_looks_as_the_emulator_says(http: Http
     assert client.get(f"/library/files/{file_id}").status_code == 404
 
 
-@pytest.mark.parametrize(
+@each(
     ("params", "names"),
     [
         ({}, ["a.md", "b.md", "c.md"]),
@@ -144,7 +145,7 @@ def test_an_update_changes_what_it_names(http: Http) -> None:
     assert (shown["labels"], shown["publicUrl"]) == (["b"], "https://x.y")
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "words"),
     [
         ({"kind": "image/png"}, "Invalid file type: image/png. Supported file types are: text/p"),
@@ -167,7 +168,7 @@ def test_what_the_library_does_not_take_is_refused(
     assert words in answer.json()["detail"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("method", "where", "body", "status"),
     [
         ("POST", "/library/files", {}, 422),
@@ -188,7 +189,7 @@ def test_what_cannot_be_done_has_its_status(
     assert (answer.status_code, list(answer.json())) == (status, ["detail"])
 
 
-@pytest.mark.parametrize(
+@each(
     ("method", "where"),
     [
         ("POST", "/library/files"),
@@ -243,7 +244,7 @@ def test_the_best_segments_come_first_and_no_more_than_are_wanted(http: Http) ->
     assert min(row["score"] for row in least) == scores[0]
 
 
-@pytest.mark.parametrize(
+@each(
     ("filters", "names"),
     [
         ({"labels": ["one", "two"]}, {"a.md", "b.md"}),
@@ -275,7 +276,7 @@ WORD = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 PAGE = b"<style>kitchen</style><h1>Rules</h1><p>The <b>kitchen</b> &amp; bar close.</p>"
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "content", "status", "texts"),
     [
         ("text/html", PAGE, "PROCESSED", ["Rules\n\nThe kitchen & bar close."]),

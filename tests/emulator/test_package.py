@@ -12,6 +12,7 @@ import pytest
 import ai21_chains.emulator as package
 from ai21_chains.emulator import Emulator, Fault, coverage_table
 from ai21_chains.emulator.__main__ import main, run
+from tests.cases import each
 
 FOLDER = Path(package.__file__).parent
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py"))
@@ -30,14 +31,14 @@ def test_the_public_names_are_sorted_and_there():
     assert all(hasattr(package, name) for name in package.__all__)
 
 
-@pytest.mark.parametrize("module", MODULES)
+@each("module", MODULES)
 def test_a_module_imports_the_standard_library_and_its_neighbours_only(module):
     outside = {name.partition(".")[0] for name in imports(FOLDER / f"{module}.py")}
 
     assert outside <= sys.stdlib_module_names | ({"httpx"} if module == "doors" else set())
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name != "__main__"])
+@each("module", [name for name in MODULES if name != "__main__"])
 def test_the_examples_in_the_docstrings_hold(module):
     imported = importlib.import_module(f"ai21_chains.emulator.{module}")
 
@@ -72,7 +73,7 @@ def stopped():
     return event
 
 
-@pytest.mark.parametrize(
+@each(
     "start",
     [
         lambda: main(["--port", "0"], stop=stopped()),

@@ -3,19 +3,19 @@
 import time
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ai21_chains.emulator.ranking import best, rank
 from ai21_chains.emulator.text import LONGEST, readable, sentences, stem, words
+from tests.cases import each
 
 
 def split(text):
     return [text[sentence.start : sentence.end] for sentence in sentences(text)]
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "expected"),
     [
         ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
@@ -68,7 +68,7 @@ def test_sentences_are_in_order_apart_and_lose_no_word(text):
     assert "".join("".join(split(text)).split()) == "".join(text.split())
 
 
-@pytest.mark.parametrize(
+@each(
     ("quote", "shown"),
     [
         ("- Shipping is free\n  everywhere.", "Shipping is free everywhere."),
@@ -82,7 +82,7 @@ def test_a_quote_is_shown_without_its_marks(quote, shown):
     assert readable(quote) == shown
 
 
-@pytest.mark.parametrize(
+@each(
     ("one", "other"),
     [
         ("refunds", "refund"),
@@ -97,7 +97,7 @@ def test_forms_of_a_word_have_one_stem(one, other):
     assert stem(one) == stem(other)
 
 
-@pytest.mark.parametrize("word", ["bus", "class", "is", "猫", "2024"])
+@each("word", ["bus", "class", "is", "猫", "2024"])
 def test_short_and_foreign_words_stay_as_they_are(word):
     assert stem(word) == word
 
@@ -121,7 +121,7 @@ def best_quote(question, *documents):
     return [documents[p.document][p.start : p.end] for p in passages][:1]
 
 
-@pytest.mark.parametrize(
+@each(
     ("question", "expected"),
     [
         ("When was the cat domesticated?", "It was domesticated in the Near East around 7500 BC."),
@@ -134,7 +134,7 @@ def test_the_sentence_with_the_answer_comes_first(question, expected):
     assert best_quote(question, CAT, POLICY) == [expected]
 
 
-@pytest.mark.parametrize(
+@each(
     "question",
     [
         "Who won the World Cup in 1998?",
@@ -197,8 +197,8 @@ def test_passages_are_pieces_of_their_documents_in_falling_order(question, docum
 def test_a_document_of_300_kilobytes_is_read_in_well_under_a_second():
     filler = "".join(f"Clause {n} of the agreement binds party {n % 7}. " for n in range(3300))
     text = f"{filler}The termination fee is 90 dollars. {filler}"
-    began = time.perf_counter()
+    began = time.thread_time()  # the machine may be busy with something else
     (first, *_) = best("How high is the termination fee?", [text])
 
-    assert time.perf_counter() - began < 2  # several times what it takes, for slow machines
+    assert time.thread_time() - began < 2  # several times what it takes, for slow machines
     assert text[first.start : first.end] == "The termination fee is 90 dollars."

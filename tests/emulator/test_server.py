@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from ai21_chains.emulator import Emulator, Fault, scripted
+from tests.cases import each
 
 KEY = {"Authorization": "Bearer k"}
 
@@ -104,7 +105,7 @@ def test_nothing_is_written_to_the_terminal(chat, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("fault", [Fault(delay=60), Fault(stall_after=10)], ids=["delay", "stall"])
+@each("fault", [Fault(delay=60), Fault(stall_after=10)], ids=["delay", "stall"])
 def test_closing_ends_open_connections_and_waits_at_once(chat, fault):
     began = time.monotonic()
     threads = threading.active_count()

@@ -2,9 +2,8 @@
 
 import json
 
-import pytest
-
 from ai21_chains.emulator import extractive
+from tests.cases import each
 
 TEXT = {"type": "string"}
 NUMBER = {"type": "integer"}
@@ -51,7 +50,7 @@ def call(text, tools, **fields):
     return made.name, dict(made.arguments)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "offered", "expected"),
     [
         ("What is the value of magic_function(3)? Use the tool.", MAGIC, {"input": 3}),
@@ -63,14 +62,14 @@ def call(text, tools, **fields):
         ),
     ],
 )
-@pytest.mark.parametrize("choice", [None, "any", "required"])
+@each("choice", [None, "any", "required"])
 def test_the_prompts_of_langchains_standard_suite_get_their_call(text, offered, expected, choice):
     _, arguments = call(text, [offered], tool_choice=choice)
 
     assert arguments == expected
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "name"),
     [
         (
@@ -102,7 +101,7 @@ def test_a_joke_has_both_parts():
     assert arguments == {"setup": "Setup: cats", "punchline": "Punchline: cats"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "keys"),
     [
         ("Give me the setup to a joke about cats, no punchline.", {"setup"}),
@@ -124,7 +123,7 @@ def test_no_tool_is_called_when_the_choice_forbids_it():
     assert not ask("What is the weather in Rome?", [WEATHER], tool_choice="none").tool_calls
 
 
-@pytest.mark.parametrize(
+@each(
     "choice",
     ["magic_function", {"type": "function", "function": {"name": "magic_function"}}],
 )
@@ -135,16 +134,14 @@ def test_a_named_tool_is_called_whatever_the_text_says(choice):
     assert -1000 < arguments["input"] < 1000
 
 
-@pytest.mark.parametrize(
-    "fields", [{"tool_choice": "any"}, {"system": "You must call exactly one of the tools."}]
-)
+@each("fields", [{"tool_choice": "any"}, {"system": "You must call exactly one of the tools."}])
 def test_an_order_to_call_is_followed(fields):
     name, _ = call("Hello!", [MAGIC, WEATHER], **fields)
 
     assert name in {"magic_function", "get_weather"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "name"),
     [
         ("Will it rain? I need the weather of Rome.", "get_weather"),
@@ -214,7 +211,7 @@ def test_each_field_finds_its_own_words():
     }
 
 
-@pytest.mark.parametrize(
+@each(
     ("schema", "text", "value"),
     [
         (NUMBER, "Take 3 and 4", 3),

@@ -8,6 +8,8 @@ import httpx
 import pytest
 
 from ai21_chains.emulator import Emulator, Reply, ToolCall, scripted
+from tests.cases import each
+from tests.emulator.doors import through_each_door
 
 ID = uuid.UUID("12345678-1234-4234-8234-123456789abc")
 CALL = ToolCall("get_weather", {"city": "Zürich"})
@@ -22,6 +24,7 @@ def events(answer):
     return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
 
 
+@through_each_door
 def test_an_answer_is_compact_json_with_ai21s_keys_in_ai21s_order(door, chat):
     answer = door(fixed("Grüezi"))(chat())
 
@@ -35,6 +38,7 @@ def test_an_answer_is_compact_json_with_ai21s_keys_in_ai21s_order(door, chat):
     )
 
 
+@through_each_door
 def test_a_stream_is_role_then_content_then_an_empty_last_event_with_usage(door, chat):
     answer = door(fixed("Hello you"))(chat(stream=True))
 
@@ -65,6 +69,7 @@ def test_a_stream_keeps_one_chunk_for_each_event_where_there_is_no_socket(chat):
     assert all(chunk.startswith(b"data: ") and chunk.endswith(b"\n\n") for chunk in chunks)
 
 
+@through_each_door
 def test_a_tool_call_has_null_content_and_arguments_as_json_text(door, chat):
     answer = door(fixed(Reply(tool_calls=[CALL])))(chat())
 
@@ -83,6 +88,7 @@ def test_a_tool_call_has_null_content_and_arguments_as_json_text(door, chat):
     }
 
 
+@through_each_door
 def test_a_streamed_tool_call_sends_the_name_first_and_the_arguments_in_fragments(door, chat):
     second = ToolCall("now", {}, id="mine")
     answer = door(fixed(Reply(tool_calls=[CALL, second])))(chat(stream=True))
@@ -102,12 +108,14 @@ def test_a_streamed_tool_call_sends_the_name_first_and_the_arguments_in_fragment
     assert events(answer)[-1]["choices"][0]["finish_reason"] == "tool_calls"
 
 
+@through_each_door
 def test_usage_stands_only_in_the_last_event(door, chat):
     answer = door(Emulator())(chat(stream=True))
 
     assert ["usage" in event for event in events(answer)].index(True) == len(events(answer)) - 1
 
 
+@through_each_door
 def test_a_stream_says_the_same_as_an_answer(door, chat):
     send = door(Emulator())
     streamed = events(send(chat("こんにちは, how are you?", stream=True)))
@@ -118,6 +126,7 @@ def test_a_stream_says_the_same_as_an_answer(door, chat):
     assert streamed[-1]["usage"] == whole["usage"]
 
 
+@through_each_door
 def test_ids_are_new_for_every_answer_and_in_ai21s_form(door, chat):
     send = door(Emulator(brain=lambda request: Reply(tool_calls=[CALL])))
     answers = [send(chat()).json for _ in range(2)]
@@ -129,12 +138,14 @@ def test_ids_are_new_for_every_answer_and_in_ai21s_form(door, chat):
     assert all(re.fullmatch(r"chatcmpl-tool-[0-9a-f]{32}", i) for i in call_ids)
 
 
+@through_each_door
 def test_the_model_is_never_echoed(door, chat):
     answer = door(Emulator())(chat(model="jamba-large-1.7"))
 
     assert b"jamba" not in answer.body
 
 
+@through_each_door
 def test_n_asks_the_brain_for_as_many_choices(door, chat):
     answer = door(fixed("one", "two"))(chat(n=2, temperature=0.7))
 
@@ -143,6 +154,7 @@ def test_n_asks_the_brain_for_as_many_choices(door, chat):
     assert answer.json["usage"]["completion_tokens"] == 2
 
 
+@through_each_door
 def test_text_ends_before_the_first_stop_sequence(door, chat):
     send = door(fixed(*["one two three"] * 3))
 
@@ -151,7 +163,8 @@ def test_text_ends_before_the_first_stop_sequence(door, chat):
     assert send(chat(stop=["two"])).json["choices"][0]["finish_reason"] == "stop"
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@through_each_door
+@each("stream", [False, True])
 def test_text_ends_at_max_tokens_with_the_reason_length(door, chat, stream):
     answer = door(fixed("abcdefghijkl"))(chat(max_tokens=2, stream=stream))
 
@@ -161,12 +174,14 @@ def test_text_ends_at_max_tokens_with_the_reason_length(door, chat, stream):
     assert b"abcdefghi" not in answer.body
 
 
+@through_each_door
 def test_nothing_is_longer_than_ai21s_own_limit(door, chat):
     answer = door(fixed("word " * 10_000))(chat())
 
     assert answer.json["usage"]["completion_tokens"] == 4096
 
 
+@through_each_door
 def test_reasoning_is_part_of_the_message_only_when_there_is_some(door, chat):
     send = door(fixed(Reply("4", reasoning_content="2 + 2"), Reply("4", reasoning_content="2 + 2")))
     whole, streamed = send(chat()), send(chat(stream=True))
@@ -176,12 +191,14 @@ def test_reasoning_is_part_of_the_message_only_when_there_is_some(door, chat):
     assert "".join(delta.get("reasoning_content", "") for delta in deltas) == "2 + 2"
 
 
+@through_each_door
 def test_a_reply_may_say_its_own_finish_reason(door, chat):
     answer = door(fixed(Reply("no", finish_reason="content_filter")))(chat())
 
     assert answer.json["choices"][0]["finish_reason"] == "content_filter"
 
 
+@through_each_door
 def test_the_prompt_is_counted_with_jambas_template_near_a_real_count(door, chat):
     messages = [
         {"role": "system", "content": "You are an assistant for the company Coca Cola"},
@@ -195,6 +212,7 @@ def test_the_prompt_is_counted_with_jambas_template_near_a_real_count(door, chat
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
 
 
+@through_each_door
 def test_tools_and_documents_count_as_part_of_the_prompt(door, chat):
     send = door(Emulator())
     bare = send(chat()).json["usage"]["prompt_tokens"]
@@ -203,6 +221,7 @@ def test_tools_and_documents_count_as_part_of_the_prompt(door, chat):
     assert more >= bare + 100
 
 
+@through_each_door
 def test_models_are_listed_with_their_seven_keys(door):
     answer = door(Emulator())(path="/models", method="GET")
 
@@ -228,12 +247,14 @@ def test_models_are_listed_with_their_seven_keys(door):
     assert all(isinstance(price, str) for price in rows[0]["pricing"].values())
 
 
+@through_each_door
 def test_models_without_a_key_are_an_empty_list(door):
     answer = door(Emulator())(path="/models", method="GET", key=None)
 
     assert (answer.status, answer.body) == (200, b'{"data":[]}')
 
 
+@through_each_door
 def test_every_request_is_logged(door, chat):
     emulator = Emulator()
     door(emulator)(chat("log me"), key="secret")
@@ -246,9 +267,8 @@ def test_every_request_is_logged(door, chat):
     assert json.loads(request.body) == request.json
 
 
-@pytest.mark.parametrize(
-    ("keep", "kept"), [(0, []), (2, ["two", "three"]), (9, ["one", "two", "three"])]
-)
+@through_each_door
+@each(("keep", "kept"), [(0, []), (2, ["two", "three"]), (9, ["one", "two", "three"])])
 def test_the_log_keeps_the_latest_requests_if_so_asked(door, chat, keep, kept):
     emulator = Emulator(keep_requests=keep)
     ask = door(emulator)
@@ -258,6 +278,7 @@ def test_the_log_keeps_the_latest_requests_if_so_asked(door, chat, keep, kept):
     assert [one.json["messages"][0]["content"] for one in emulator.requests] == kept
 
 
+@through_each_door
 def test_a_request_whose_body_is_no_json_is_logged_with_none(door):
     emulator = Emulator()
     door(emulator)(content=b"{")

@@ -19,3 +19,5 @@ def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "no-gcloud"))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
+    # Before 2.48 google-auth looks for a machine of Google's all the same: here, where none is.
+    monkeypatch.setenv("GCE_METADATA_IP", "127.0.0.1:9")

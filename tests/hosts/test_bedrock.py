@@ -7,6 +7,7 @@ import json
 import pickle
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +38,7 @@ from ai21_chains.errors import (
 )
 from ai21_chains.hosts import Bedrock
 from ai21_chains.llms import AI21LLM
+from tests.cases import each
 from tests.servers import aws, calls
 from tests.servers.aws import HELLO, MINI, Account, chunk, delta, exception, frame
 from tests.servers.calls import Call
@@ -79,9 +81,7 @@ def server(account: Account) -> Iterator[ScriptedServer]:
         yield running
 
 
-@pytest.fixture(params=calls.CALLED, ids=lambda way: way.__name__)
-def call(request: pytest.FixtureRequest) -> Call:
-    return request.param
+in_each_way = each("call", calls.CALLED)
 
 
 def look_up(word: str) -> str:
@@ -102,7 +102,9 @@ def chat(server: ScriptedServer, host: Bedrock | None = None, **settings: Any) -
 # --- Requests --------------------------------------------------------------------------------
 
 
+@in_each_way
 def test_a_request_is_signed_and_answered(call: Call, server) -> None:
+    server.requests.clear()
     assert call(chat(server)).content == "Hello"
 
     [request] = server.requests
@@ -113,7 +115,9 @@ def test_a_request_is_signed_and_answered(call: Call, server) -> None:
     assert request.header("x-amz-security-token") == [TOKEN]
 
 
+@in_each_way
 def test_credentials_without_a_session_token_sign_too(call: Call, server, account) -> None:
+    server.requests.clear()
     account.add("AK2", "another secret")
     host = bedrock(server, session=Session(Credentials("AK2", "another secret")))
 
@@ -121,7 +125,8 @@ def test_credentials_without_a_session_token_sign_too(call: Call, server, accoun
     assert server.requests[0].header("x-amz-security-token") == []
 
 
-@pytest.mark.parametrize(
+@in_each_way
+@each(
     ("model", "quoted"),
     [
         (MINI, "ai21.jamba-1-5-mini-v1%3A0"),
@@ -140,17 +145,21 @@ def test_credentials_without_a_session_token_sign_too(call: Call, server, accoun
     ids=["model", "profile", "profile-arn", "odd-arn"],
 )
 def test_ids_profiles_and_arns_are_quoted_and_signed(call: Call, server, account, model, quoted):
+    server.requests.clear()
     account.models = (model,)
 
     assert call(chat(server, model=model)).content == "Hello"
     assert server.requests[0].target.split("/")[2] == quoted
 
 
+@in_each_way
 def test_text_of_any_kind_is_signed(call: Call, server) -> None:
     assert call(chat(server), "שלום – \u2028 é 🙂").content == "Hello"
 
 
+@in_each_way
 def test_all_that_can_be_asked_goes_into_the_body(call: Call, server) -> None:
+    server.requests.clear()
     model = chat(
         server,
         temperature=0.5,
@@ -202,7 +211,7 @@ def test_completions_go_to_bedrock_too(server) -> None:
 # --- Answers ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("by_byte", [False, True], ids=["frames", "bytes"])
+@each("by_byte", [False, True], ids=["frames", "bytes"])
 def test_usage_of_a_stream_is_that_of_the_metrics(server, account, by_byte: bool) -> None:
     account.by_byte = by_byte
     message = calls.streamed(chat(server))
@@ -267,7 +276,9 @@ def test_frames_that_say_nothing_are_passed_over(server, account) -> None:
     assert calls.streamed(chat(server)).content == "Hello"
 
 
+@in_each_way
 def test_tools_are_called(call: Call, server, account) -> None:
+    server.requests.clear()
     function = {"name": "look_up", "arguments": '{"word": "Jamba"}'}
     account.whole = completion(
         None, "tool_calls", tool_calls=[{"id": "c-1", "type": "function", "function": function}]
@@ -305,6 +316,7 @@ def test_tools_that_cannot_be_streamed_are_asked_for_whole(server, account) -> N
 # --- Credentials -----------------------------------------------------------------------------
 
 
+@in_each_way
 def test_credentials_come_from_the_environment(call: Call, server, monkeypatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
@@ -327,10 +339,13 @@ def test_credentials_and_region_come_from_a_profile(
     assert chat(server, bedrock(server, profile="team")).invoke("Hi").content == "Hello"
 
 
-@pytest.mark.parametrize(("minutes", "renewed"), [(60, False), (5, True)])
+@in_each_way
+@each(("minutes", "renewed"), [(60, False), (5, True)])
 def test_credentials_of_a_role_are_renewed_before_they_expire(
     call: Call, server, account, monkeypatch, minutes: int, renewed: bool
 ) -> None:
+    server.requests.clear()
+
     def role(request: Received) -> Any:
         number = len(container.requests)
         account.add(f"ROLE{number}", "role secret", f"token {number}")
@@ -387,6 +402,7 @@ async def test_renewing_does_not_block_the_event_loop(server, account) -> None:
     assert tokens == ["t1", "t2", "t2", "t2"]
 
 
+@in_each_way
 def test_an_api_key_of_bedrocks_is_sent_as_it_is(call: Call, monkeypatch) -> None:
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "bedrock-api-key-123")
 
@@ -396,36 +412,34 @@ def test_an_api_key_of_bedrocks_is_sent_as_it_is(call: Call, monkeypatch) -> Non
     assert server.requests[0].key == "bedrock-api-key-123"
 
 
-@pytest.mark.parametrize(
+@in_each_way
+@each(
     ("settings", "kind", "message"),
     [
-        pytest.param(
+        (
             {"region": "us-east-1"},
             MissingAPIKeyError,
             "There are no AWS credentials for Amazon Bedrock: set AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, name a profile, or run where a role is attached",
-            id="no-credentials",
         ),
-        pytest.param(
+        (
             {"session": Session(region=None)},
             ConfigurationError,
             "Bedrock: there is no region: pass region='us-east-1', or set AWS_REGION",
-            id="no-region",
         ),
-        pytest.param(
+        (
             {"session": Session(region="mars-1")},
             ConfigurationError,
             "Bedrock: AWS has no region 'mars-1'; they look like 'us-east-1'",
-            id="unknown-region",
         ),
-        pytest.param(
+        (
             {"profile": "nobody", "region": "us-east-1"},
             MissingAPIKeyError,
             "The AWS credentials for Amazon Bedrock cannot be had: ProfileNotFound: The config "
             "profile (nobody) could not be found. Check the profile, or sign in again",
-            id="unknown-profile",
         ),
     ],
+    ids=["no-credentials", "no-region", "unknown-region", "unknown-profile"],
 )
 def test_what_cannot_be_signed_is_not_sent(call: Call, settings, kind, message: str) -> None:
     with pytest.raises(kind) as caught:
@@ -435,6 +449,7 @@ def test_what_cannot_be_signed_is_not_sent(call: Call, settings, kind, message: 
     assert str(caught.value) == message
 
 
+@in_each_way
 def test_credentials_that_cannot_be_renewed_are_one_line(call: Call) -> None:
     class Gone(Credentials):
         def get_frozen_credentials(self) -> Any:
@@ -446,12 +461,13 @@ def test_credentials_that_cannot_be_renewed_are_one_line(call: Call) -> None:
         call(ChatAI21(model=MINI, host=Bedrock(session=Session(Gone("a", "b")))))
 
 
+@in_each_way
 def test_names_of_studio_are_refused(call: Call) -> None:
     with pytest.raises(ConfigurationError, match=r"an id looks like 'ai21.jamba-1-5-mini-v1:0'"):
         call(ChatAI21(host=Bedrock(session=Session())))
 
 
-@pytest.mark.parametrize(
+@each(
     ("settings", "message"),
     [
         ({"endpoint": "nowhere"}, "Bedrock: endpoint should be an address such as"),
@@ -484,7 +500,8 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("status", "name", "kind", "tries"), ERRORS, ids=[e[1] for e in ERRORS])
+@in_each_way
+@each(("status", "name", "kind", "tries"), ERRORS, ids=[e[1] for e in ERRORS])
 def test_errors_have_their_class_and_are_tried_again_where_it_costs_nothing(
     call: Call, status: str, name: str, kind: type[APIError], tries: int
 ) -> None:
@@ -503,6 +520,7 @@ def test_errors_have_their_class_and_are_tried_again_where_it_costs_nothing(
     assert "AI21" not in str(caught.value)
 
 
+@in_each_way
 def test_each_try_is_signed_anew(call: Call, account) -> None:
     busy = aws.refuses("429 Too Many Requests", "ThrottlingException", "Slow down.")
     with scripted(busy, busy, account) as server:
@@ -519,7 +537,8 @@ def test_aws_writes_message_with_a_capital_too(server) -> None:
     assert caught.value.detail == words
 
 
-@pytest.mark.parametrize(
+@in_each_way
+@each(
     ("change", "words"),
     [
         (lambda account: account.keys.clear(), "The security token included in the request is inv"),
@@ -529,10 +548,11 @@ def test_aws_writes_message_with_a_capital_too(server) -> None:
     ids=["unknown", "expired", "wrong-secret"],
 )
 def test_wrong_credentials_are_one_line_without_a_secret(
-    call: Call, server, account, change, words: str
+    call: Call, account: Account, change, words: str
 ) -> None:
-    change(account)
-    with pytest.raises(AuthenticationError, match=words) as caught:
+    known = replace(account, keys=dict(account.keys), expired=set())
+    change(known)
+    with scripted(known) as server, pytest.raises(AuthenticationError, match=words) as caught:
         call(chat(server, max_retries=2))
 
     error = caught.value
@@ -542,6 +562,7 @@ def test_wrong_credentials_are_one_line_without_a_secret(
     assert [secret for secret in (SECRET, TOKEN) if secret in shown] == []
 
 
+@in_each_way
 def test_an_unknown_model_is_named(call: Call, server) -> None:
     with pytest.raises(BadRequestError) as caught:
         call(chat(server, model="ai21.jamba-9-v1:0"))
@@ -564,8 +585,8 @@ async def no_wait(seconds: float) -> None:
     pass
 
 
-@pytest.mark.parametrize("ask", calls.STREAMED, ids=lambda way: way.__name__)
-@pytest.mark.parametrize(("name", "kind", "tries"), IN_STREAM, ids=[e[0] for e in IN_STREAM])
+@each("ask", calls.STREAMED)
+@each(("name", "kind", "tries"), IN_STREAM, ids=[e[0] for e in IN_STREAM])
 def test_an_error_at_the_start_of_a_stream_is_like_one_before_it(
     ask: calls.Ask, name: str, kind: type[APIError], tries: int
 ) -> None:
@@ -580,8 +601,9 @@ def test_an_error_at_the_start_of_a_stream_is_like_one_before_it(
     assert "It is so" in str(caught.value)
 
 
-@pytest.mark.parametrize("together", [False, True])
+@each("together", [False, True])
 def test_an_error_in_a_stream_comes_after_what_was_said(server, account, together: bool) -> None:
+    server.requests.clear()
     frames = (delta(content="Hel"), exception("throttlingException", "Slow down."))
     account.frames = (b"".join(frames),) if together else frames
     said = []
@@ -601,13 +623,14 @@ def test_an_error_frame_without_a_payload_is_told(server, account) -> None:
         calls.streamed(chat(server))
 
 
-@pytest.mark.parametrize("call", calls.CALLED[2:], ids=lambda way: way.__name__)
-@pytest.mark.parametrize(
+@each("call", calls.CALLED[2:])
+@each(
     "frames",
     [(HELLO[1],), (HELLO[1], HELLO[2][:-1]), (HELLO[1], HELLO[2][:-1] + b"\0")],
     ids=["ended", "cut", "damaged"],
 )
 def test_half_an_answer_is_not_taken_for_a_whole_one(call: Call, server, account, frames) -> None:
+    server.requests.clear()
     account.frames = frames
 
     with pytest.raises(StreamInterruptedError):
@@ -623,6 +646,7 @@ def test_a_metrics_frame_that_is_cut_off_loses_no_answer(server, account) -> Non
     assert message.usage_metadata["total_tokens"] == 158
 
 
+@in_each_way
 def test_a_server_that_is_not_there_is_one_line(call: Call) -> None:
     host = Bedrock(session=Session(), endpoint="http://127.0.0.1:9")
 
@@ -654,6 +678,7 @@ def test_awss_own_client_is_answered_the_same(server) -> None:
     assert [request.content for request in theirs] == [request.content for request in ours]
 
 
+@in_each_way
 def test_something_else_than_bedrock_is_noticed(call: Call) -> None:
     with (
         scripted(answer(b"<html>Sign in</html>", headers=["content-type: text/html"])) as server,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import re
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
@@ -114,17 +115,34 @@ async def test_a_host_serves_chat_only() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("bedrock", "ChatAI21: host should be an instance of Host"),
-        ({"type": "Moon"}, "host: type is 'Moon'; the hosts are Azure, Bedrock, Nvidia"),
-        ({}, "host: type is None; the hosts are"),
-        ({"type": "Bedrock", "regoin": "x"}, "unexpected keyword argument 'regoin'"),
-        ({"type": "Azure"}, "missing 1 required keyword-only argument: 'endpoint'"),
+        ("azure", "`from ai21_chains.hosts import Azure`, host=Azure(…), got 'azure'"),
+        (Vertex, "`from ai21_chains.hosts import Vertex`, host=Vertex(…)"),
+        ("moon", "`from ai21_chains.hosts import Bedrock`"),
+        ({"type": "Moon"}, "type is 'Moon'; the hosts are Azure, Bedrock, Nvidia"),
+        ({}, "type is None; the hosts are"),
+        ({"type": "Bedrock", "regoin": "x"}, "Bedrock: unknown argument 'regoin'."),
+        ({"type": "Azure"}, "Azure: endpoint is missing"),
     ],
-    ids=["name", "unknown", "empty", "misspelt", "missing"],
+    ids=["name", "class", "other-name", "unknown", "empty", "misspelt", "missing"],
 )
 def test_what_is_no_host_is_refused(given: object, message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
         ChatAI21(host=given)
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        ChatAI21(api_key="k").invoke("Hi", host=given)
+
+
+def test_a_hosts_arguments_are_named_when_they_are_missing_or_misspelt() -> None:
+    wrong = {
+        "Azure: endpoint is missing": lambda: Azure(),  # type: ignore[call-arg]
+        "Snowflake: account is missing": lambda: Snowflake(token_type="OAUTH"),  # type: ignore[call-arg]
+        "Azure: unknown argument 'endpiont'. Did you mean 'endpoint'?": lambda: Azure(endpiont="x"),  # type: ignore[call-arg]
+        "Nvidia: unknown argument 'moon'. It takes api_key, base_url": lambda: Nvidia(moon=1),  # type: ignore[call-arg]
+        "Bedrock: give the arguments by name; it takes region, profile": lambda: Bedrock("eu"),  # type: ignore[misc]
+    }
+    for message, make in wrong.items():
+        with pytest.raises(ConfigurationError, match=re.escape(message)):
+            make()
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from ai21_chains.errors import (
     StreamInterruptedError,
 )
 from ai21_chains.hosts import SelfHosted
+from tests.cases import each
 from tests.servers import calls
 from tests.servers.calls import Call
 from tests.servers.scripted import (
@@ -166,9 +167,7 @@ def server(vllm: VLLM) -> Iterator[ScriptedServer]:
         yield running
 
 
-@pytest.fixture(params=calls.CALLED, ids=lambda way: way.__name__)
-def call(request: pytest.FixtureRequest) -> Call:
-    return request.param
+in_each_way = each("call", calls.CALLED)
 
 
 def chat(server: ScriptedServer, host: dict[str, Any] | None = None, **settings: Any) -> ChatAI21:
@@ -176,7 +175,10 @@ def chat(server: ScriptedServer, host: dict[str, Any] | None = None, **settings:
     return ChatAI21(host=there, **{"model": "jamba", "max_retries": 0, **settings})
 
 
+@in_each_way
 def test_no_key_is_needed_nor_sent(call: Call, server, vllm, monkeypatch) -> None:
+    server.requests.clear()
+    vllm.seen.clear()
     monkeypatch.setenv("AI21_API_KEY", "a-key-for-ai21-alone")
     message = call(chat(server))
 
@@ -192,13 +194,14 @@ def test_no_key_is_needed_nor_sent(call: Call, server, vllm, monkeypatch) -> Non
     }
 
 
+@in_each_way
 def test_an_alias_is_asked_for_by_its_name(call: Call, server) -> None:
     message = call(chat(server, model="alias-of-jamba"))
 
     assert message.response_metadata["model_name"] == "alias-of-jamba"
 
 
-@pytest.mark.parametrize("given", ["text", "callable", "async", "environment"])
+@each("given", ["text", "callable", "async", "environment"])
 def test_a_key_may_be_wanted(server, vllm, monkeypatch, given: str) -> None:
     async def fetch() -> str:
         return "vllm-key"
@@ -216,6 +219,7 @@ def test_a_key_may_be_wanted(server, vllm, monkeypatch, given: str) -> None:
         assert model.invoke("Hi").content == "Hello"
 
 
+@in_each_way
 def test_a_wrong_key_is_told_without_it(call: Call, server, vllm) -> None:
     vllm.key = "right"
     with pytest.raises(AuthenticationError, match="VLLM_API_KEY") as caught:
@@ -225,6 +229,7 @@ def test_a_wrong_key_is_told_without_it(call: Call, server, vllm) -> None:
     assert "Unauthorized" in caught.value.detail
 
 
+@in_each_way
 def test_an_unknown_model_says_how_to_find_the_names(call: Call, server) -> None:
     with pytest.raises(NotFoundError) as caught:
         call(chat(server, model="jamba-1.5-mini"))
@@ -237,8 +242,9 @@ def test_an_unknown_model_says_how_to_find_the_names(call: Call, server) -> None
 # --- What it enforces ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", [calls.invoke, calls.ainvoke], ids=["invoke", "ainvoke"])
+@each("way", [calls.invoke, calls.ainvoke], ids=["invoke", "ainvoke"])
 def test_a_schema_is_enforced_and_not_put_into_words(way, server, vllm) -> None:
+    vllm.seen.clear()
     model = chat(server).with_structured_output(Weather, method="json_schema")
 
     assert way(model) == Weather(city="Paris", degrees=21)
@@ -276,7 +282,8 @@ def test_json_mode_is_sent_as_it_is(server, vllm) -> None:
     assert vllm.seen[0]["response_format"] == {"type": "json_object"}
 
 
-@pytest.mark.parametrize(
+@in_each_way
+@each(
     ("choice", "sent"),
     [
         ("any", "required"),
@@ -288,6 +295,7 @@ def test_json_mode_is_sent_as_it_is(server, vllm) -> None:
 def test_tool_choice_is_honoured_and_not_put_into_words(
     call: Call, server, vllm, choice: str, sent: object
 ) -> None:
+    vllm.seen.clear()
     message = call(chat(server).bind_tools([look_up, write_down], tool_choice=choice))
 
     assert vllm.seen[0]["tool_choice"] == sent
@@ -315,7 +323,9 @@ def test_an_agent_asks_for_its_form_as_a_tool_that_has_to_be_called(server, vllm
 # --- Documents and templates -----------------------------------------------------------------
 
 
+@in_each_way
 def test_documents_are_flat(call: Call, server, vllm) -> None:
+    vllm.seen.clear()
     documents = [
         Document("First.", metadata={"title": "One", "page": 3}, id="d-1"),
         {"content": "Second.", "metadata": {"text": "is not the text"}},
@@ -337,7 +347,9 @@ def test_chains_put_their_documents_there(server, vllm) -> None:
     assert vllm.seen[0]["documents"][0]["text"] == "Jamba is a model."
 
 
+@in_each_way
 def test_the_chat_template_gets_arguments(call: Call, server, vllm) -> None:
+    vllm.seen.clear()
     host = {"chat_template_kwargs": {"enable_thinking": False}}
     call(chat(server, host))
     call(chat(server, host, model_kwargs={"chat_template_kwargs": {"enable_thinking": True}}))
@@ -358,7 +370,8 @@ def test_stream_options_of_ones_own_are_kept(server, vllm) -> None:
 TOO_LONG = "This model's maximum context length is 262144 tokens. However, you requested 300000."
 
 
-@pytest.mark.parametrize(
+@in_each_way
+@each(
     "body",
     [
         {"error": {"message": TOO_LONG, "type": "BadRequestError", "param": None, "code": 400}},
@@ -375,6 +388,7 @@ def test_errors_are_read_in_both_of_vllms_shapes(call: Call, body: dict[str, Any
     assert caught.value.detail == TOO_LONG
 
 
+@in_each_way
 def test_a_refused_request_is_not_sent_again(call: Call) -> None:
     body = {"error": {"message": "Bad grammar.", "type": "BadRequestError", "code": 400}}
     with (
@@ -385,7 +399,7 @@ def test_a_refused_request_is_not_sent_again(call: Call) -> None:
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("call", calls.CALLED[2:], ids=lambda way: way.__name__)
+@each("call", calls.CALLED[2:])
 def test_an_error_in_a_stream_is_told(call: Call) -> None:
     failure = _data({"error": {"message": "EngineCore died.", "code": 500}})
     with (
@@ -403,9 +417,7 @@ def test_a_stream_without_usage_is_whole_all_the_same() -> None:
     assert (message.content, message.usage_metadata) == ("Hello", None)
 
 
-@pytest.mark.parametrize(
-    "url", ["", "localhost:8000", "ftp://x", "http://u:p@x/v1", "http://x?a", "http://[x"]
-)
+@each("url", ["", "localhost:8000", "ftp://x", "http://u:p@x/v1", "http://x?a", "http://[x"])
 def test_addresses_are_checked(url: str) -> None:
     with pytest.raises(ConfigurationError, match="base_url should be an address such as") as caught:
         SelfHosted(base_url=url)

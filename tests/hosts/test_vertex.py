@@ -26,6 +26,7 @@ from ai21_chains.errors import (
     RateLimitError,
 )
 from ai21_chains.hosts import Vertex
+from tests.cases import each
 from tests.servers import calls, vertex
 from tests.servers.calls import Call
 from tests.servers.scripted import ScriptedServer, answer, completion, scripted, stream
@@ -59,6 +60,11 @@ def robot() -> tuple[dict[str, str], bytes]:
     return vertex.service_account("filled in below")
 
 
+@pytest.fixture(scope="module")
+def another_key() -> bytes:
+    return vertex.service_account("")[1]
+
+
 @pytest.fixture
 def google(robot) -> Google:
     return Google(public=robot[1])
@@ -78,9 +84,7 @@ def key_file(server: ScriptedServer, robot, tmp_path: Path, monkeypatch) -> Path
     return path
 
 
-@pytest.fixture(params=calls.CALLED, ids=lambda way: way.__name__)
-def call(request: pytest.FixtureRequest) -> Call:
-    return request.param
+in_each_way = each("call", calls.CALLED)
 
 
 def chat(server: ScriptedServer, host: dict[str, Any] | None = None, **settings: Any) -> ChatAI21:
@@ -95,7 +99,9 @@ def asked(server: ScriptedServer) -> list[str]:
 # --- Requests --------------------------------------------------------------------------------
 
 
+@in_each_way
 def test_application_default_credentials_ask_a_model(call: Call, server, key_file) -> None:
+    server.requests.clear()
     message = call(chat(server))
 
     assert message.content == "Hello"
@@ -115,10 +121,12 @@ def test_a_service_account_can_be_passed_in(server, key_file, monkeypatch) -> No
     assert chat(server, {"google_credentials": given}).invoke("Hi").content == "Hello"
 
 
-@pytest.mark.parametrize(("lifetime", "tokens"), [(3600, 1), (60, 3)])
+@in_each_way
+@each(("lifetime", "tokens"), [(3600, 1), (60, 3)])
 def test_a_token_is_renewed_when_it_is_about_to_expire(
     call: Call, server, google, key_file, lifetime: int, tokens: int
 ) -> None:
+    google.issued.clear()
     google.lifetime = lifetime
     model = chat(server)
 
@@ -149,7 +157,7 @@ def test_the_project_that_pays_for_the_quota_is_told(server, google, key_file) -
     assert server.requests[1].header("x-goog-user-project") == ["payer"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("settings", "address"),
     [
         (
@@ -194,7 +202,9 @@ def test_tools_are_called(server, google, key_file) -> None:
 # --- Errors ----------------------------------------------------------------------------------
 
 
+@in_each_way
 def test_a_token_that_google_does_not_take_is_not_in_the_error(call: Call, server) -> None:
+    server.requests.clear()
     given = {"google_credentials": Token("ya29.revoked-token"), "project": "project-of-the-key"}
     with pytest.raises(AuthenticationError, match="gcloud auth application-default") as caught:
         call(chat(server, given, max_retries=2))
@@ -204,10 +214,12 @@ def test_a_token_that_google_does_not_take_is_not_in_the_error(call: Call, serve
     assert "ya29.revoked-token" not in shown
 
 
+@in_each_way
 def test_an_assertion_that_is_signed_by_another_key_is_refused(
-    call: Call, server, google, key_file
+    call: Call, server, google, key_file, another_key
 ) -> None:
-    google.public = vertex.service_account("")[1]
+    server.requests.clear()
+    google.public = another_key
     with pytest.raises(MissingAPIKeyError) as caught:
         call(chat(server))
 
@@ -218,7 +230,8 @@ def test_an_assertion_that_is_signed_by_another_key_is_refused(
     assert asked(server) == []
 
 
-@pytest.mark.parametrize(
+@in_each_way
+@each(
     ("settings", "kind", "message"),
     [
         ({"project": "another"}, PermissionDeniedError, "the role Vertex AI User"),
@@ -229,6 +242,7 @@ def test_an_assertion_that_is_signed_by_another_key_is_refused(
 def test_what_google_refuses_says_what_to_check(
     call: Call, server, key_file, settings: dict[str, Any], kind: type, message: str
 ) -> None:
+    server.requests.clear()
     with pytest.raises(kind, match=message) as caught:
         call(chat(server, settings, max_retries=2))
 
@@ -236,12 +250,15 @@ def test_what_google_refuses_says_what_to_check(
     assert "AI21" not in str(caught.value)
 
 
+@in_each_way
 def test_an_unknown_model_is_named(call: Call, server, key_file) -> None:
     with pytest.raises(NotFoundError, match=r"Publisher Model .*jamba-9.* was not found"):
         call(chat(server, model="jamba-9"))
 
 
+@in_each_way
 def test_throttling_is_tried_again(call: Call, server, google) -> None:
+    server.requests.clear()
     busy = vertex.refuses("429 Too Many Requests", "RESOURCE_EXHAUSTED", "Quota exceeded.")
     given = {"google_credentials": Token("t-0123456789"), "project": "project-of-the-key"}
     google.taken.add("t-0123456789")
@@ -268,31 +285,30 @@ def test_a_whole_answer_to_a_streamed_request_is_taken(server) -> None:
         assert calls.streamed(chat(server, given)).content == "Hello"
 
 
-@pytest.mark.parametrize(
+@in_each_way
+@each(
     ("settings", "kind", "message"),
     [
-        pytest.param(
+        (
             {},
             MissingAPIKeyError,
             "Google's credentials for Vertex AI cannot be had: Your default credentials were not",
-            id="none",
         ),
-        pytest.param(
+        (
             {"google_credentials": Token("t")},
             ConfigurationError,
             "Vertex: there is no project: pass project=…, or set GOOGLE_CLOUD_PROJECT",
-            id="no-project",
         ),
-        pytest.param(
+        (
             {
                 "google_credentials": Token(error=exceptions.RefreshError("Reauthenticate.", {})),
                 "project": "p",
             },
             MissingAPIKeyError,
             "Google's credentials for Vertex AI cannot be had: Reauthenticate. Try `gcloud",
-            id="not-renewed",
         ),
     ],
+    ids=["none", "no-project", "not-renewed"],
 )
 def test_without_a_token_nothing_is_sent(call: Call, settings, kind, message: str) -> None:
     with pytest.raises(kind) as caught:
@@ -302,7 +318,7 @@ def test_without_a_token_nothing_is_sent(call: Call, settings, kind, message: st
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize(
+@each(
     ("settings", "message"),
     [
         ({"project": "a/b"}, "Vertex: project should look like 'my-project-123', got 'a/b'"),

@@ -12,6 +12,7 @@ from ai21_chains._catalog import LIVE
 from ai21_chains.client import STUDIO
 from ai21_chains.errors import ConfigurationError
 from ai21_chains.serving import Deployment, ServerConfig, load_config
+from tests.cases import each
 
 PARAMS = {"model": "ai21/jamba-mini", "api_key": "sk-in-the-file"}
 
@@ -174,13 +175,13 @@ def test_one_warning_names_every_key_that_is_not_honoured(tmp_path: Path) -> Non
         assert name in warning
 
 
-@pytest.mark.parametrize("model", ["openai/gpt-4", "gpt-4", "anthropic/claude", "azure/jamba"])
+@each("model", ["openai/gpt-4", "gpt-4", "anthropic/claude", "azure/jamba"])
 def test_another_providers_model_is_refused(tmp_path: Path, model: str) -> None:
     with pytest.raises(ConfigurationError, match=r"model_list\[0\] .* not a model of AI21's"):
         load(tmp_path, {"model_list": [entry(model=model)]})
 
 
-@pytest.mark.parametrize(
+@each(
     ("model", "name"),
     [
         ("ai21/jamba-mini", "jamba-mini"),
@@ -218,7 +219,7 @@ def test_chains_are_named_or_described(tmp_path: Path) -> None:
     assert config.chains[1].documents == tmp_path / "handbook"
 
 
-@pytest.mark.parametrize(
+@each(
     ("settings", "problem"),
     [
         ({"chains": [{"kind": "nonsense"}]}, r"chains\.0\.kind"),
@@ -249,7 +250,7 @@ def test_what_cannot_be_is_refused_by_name(
     assert "sk-in-the-file" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "problem"),
     [("model_list: [", "line 1"), ("- a", "a mapping"), ("", "a mapping"), ("\0", "not YAML")],
     ids=["unfinished", "a list", "empty", "no text"],

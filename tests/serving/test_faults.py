@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import socket
-import threading
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +17,9 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from ai21_chains.errors import AI21Error
 from ai21_chains.serving import Deployment, ServerConfig, create_app
+from ai21_chains.serving._doors import accept_all, bar, open_doors, unbar
 from ai21_chains.serving._heads import HeadLimit
 from tests.servers.scripted import (
     CUT,
@@ -35,7 +37,7 @@ from tests.servers.scripted import (
     stream,
 )
 from tests.serving.apps import serving
-from tests.serving.test_serve import program, write
+from tests.serving.test_serve import program
 
 CHAT = "/v1/chat/completions"
 ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -175,28 +177,54 @@ async def test_who_waits_for_an_answer_is_not_hung_up_on() -> None:
 # --- The end ---------------------------------------------------------------------------------
 
 
-def test_several_workers_end_though_clients_keep_coming(tmp_path: Path) -> None:
-    with scripted(says("Hello")) as server:
-        config = write(tmp_path / "config.yaml", server, drain_seconds=0.1)
-        with program("--config", str(config), "--workers", "2") as running:
-            statuses: list[int] = []
+async def test_nobody_who_has_connected_is_lost_when_several_workers_end(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("server:\n  drain_seconds: 0\n")
+    asked = b"GET /v1/models HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n"
+    with program("--config", str(config), "--workers", "2") as running:
+        url = httpx.URL(running.url)
+        answers: list[bytes] = []
 
-            def ask_again_and_again() -> None:
-                # Each on a connection of its own, until nobody opens.
-                while running.process.poll() is None:
-                    try:
-                        answer = httpx.post(running.url + CHAT, json=ASKED, timeout=20)
-                    except httpx.TransportError:
-                        continue
-                    statuses.append(answer.status_code)
+        async def ask_again_and_again() -> None:
+            # Each time on a connection of its own, until nobody opens.
+            while True:
+                try:
+                    reader, writer = await asyncio.open_connection(url.host, url.port)
+                except ConnectionRefusedError:
+                    return
+                writer.write(asked)
+                answers.append((await reader.read())[:15])
+                writer.close()
 
-            clients = [threading.Thread(target=ask_again_and_again) for _ in range(4)]
-            for client in clients:
-                client.start()
-            while not statuses:
-                threading.Event().wait(0.01)
+        async with asyncio.timeout(30), asyncio.TaskGroup() as clients:
+            for _ in range(16):
+                clients.create_task(ask_again_and_again())
+            while not answers:
+                await asyncio.sleep(0.01)
             running.signal(signal.SIGTERM)
-            assert running.process.wait(15) == 0
-            for client in clients:
-                client.join()
-    assert set(statuses) == {200}
+        assert set(answers) == {b"HTTP/1.1 200 OK"}
+        assert await asyncio.to_thread(running.process.wait, 15) == 0
+
+
+def test_a_door_that_is_barred_lets_those_in_who_have_knocked() -> None:
+    (door,) = open_doors("127.0.0.1", 0, workers=1)
+    door.setblocking(False)
+    with door, socket.create_connection(door.getsockname()):
+        bar(door)
+        if sys.platform == "linux":
+            with pytest.raises(TimeoutError):
+                socket.create_connection(door.getsockname(), timeout=0.02)
+        (accepted,) = accept_all(door)
+        unbar(door)
+        socket.create_connection(door.getsockname(), timeout=5).close()
+        accepted.close()
+
+
+def test_workers_share_a_port_with_each_other_and_nobody_else() -> None:
+    doors = open_doors("127.0.0.1", 0, workers=2)
+    (address,) = {door.getsockname() for door in doors}
+    for workers in (1, 2):
+        with pytest.raises(AI21Error, match=f"Cannot listen on port {address[1]}"):
+            open_doors(*address, workers)
+    for door in doors:
+        door.close()

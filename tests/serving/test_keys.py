@@ -259,7 +259,7 @@ async def test_a_request_larger_than_the_limit_is_not_to_be_tried_again(store: K
     refused = await _refusal(store, key, tokens=101)
 
     assert refused.retry_after is None
-    assert str(refused).endswith("limited to 100 tokens a minute; this request has 101.")
+    assert str(refused).endswith("limited to 100 tokens a minute; this one counts as 101.")
 
 
 # --- Budgets -----------------------------------------------------------------------------------
@@ -307,10 +307,24 @@ async def test_a_budget_without_a_period_is_for_good(store: KeyStore, clock: Clo
 
 async def test_a_budget_does_not_admit_what_has_no_known_price(store: KeyStore) -> None:
     key, _ = await store.create("alice", budget_usd=Decimal(1))
-    refused = await _refusal(store, key, priced=False)
+    refused = await _refusal(store, key, cost_usd=None)
 
     assert (refused.status, refused.code) == (403, "model_not_allowed")
     assert "price of the model 'jamba-mini' is not known" in str(refused)
+
+
+async def test_requests_at_the_same_time_do_not_spend_the_same_dollars(store: KeyStore) -> None:
+    key, _ = await store.create("alice", budget_usd=Decimal(1))
+    assert await store.admit(key, "jamba-mini", 1, cost_usd=Decimal("0.6")) == 1
+    refused = await _refusal(store, key, cost_usd=Decimal("0.6"))
+
+    assert (refused.status, refused.code) == (429, "insufficient_quota")
+    assert "has not enough left of its budget of 1 USD for this request" in str(refused)
+    assert await store.admit(key, "jamba-mini", 1, cost_usd=Decimal("0.4")) == Decimal("0.4")
+    assert str(await _refusal(store, key)).endswith("those that are under way.")
+    for cost in ("0.6", "0.4"):
+        store.release(key, Decimal(cost))
+    assert await store.admit(key, "jamba-mini", 1, cost_usd=Decimal(1)) == 1
 
 
 async def test_two_processes_overspend_by_no_more_than_what_was_in_flight(

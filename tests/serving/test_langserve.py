@@ -22,6 +22,7 @@ from ai21_chains.chains.extraction import create_extraction_chain
 from ai21_chains.emulator import Fault, scripted
 from ai21_chains.errors import MissingExtraError
 from ai21_chains.serving.langserve import add_ai21_routes
+from tests.cases import each
 from tests.serving.apps import ASKED, DOCUMENTS, model_on, ready_made
 
 pytestmark = [
@@ -52,16 +53,27 @@ def qa(*faults: Fault) -> Runnable[Any, Any]:
     return create_grounded_qa_chain(model_on(Emulator(faults=faults)))
 
 
+@pytest.fixture(scope="module")
+def plain() -> FastAPI:
+    return app_with(qa())
+
+
+@pytest.fixture(scope="module")
+def paged() -> FastAPI:
+    return app_with(qa(), playground=True)
+
+
 OPEN = ["batch", "input_schema", "invoke", "output_schema", "stream"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "there"),
     [
-        pytest.param({}, OPEN, id="by default"),
-        pytest.param({"playground": True}, sorted([*OPEN, "stream_log"]), id="playground"),
-        pytest.param({"enabled_endpoints": ["invoke"]}, ["invoke"], id="as wanted"),
+        ({}, OPEN),
+        ({"playground": True}, sorted([*OPEN, "stream_log"])),
+        ({"enabled_endpoints": ["invoke"]}, ["invoke"]),
     ],
+    ids=["by default", "playground", "as wanted"],
 )
 def test_only_what_is_wanted_is_served(options: dict[str, Any], there: Sequence[str]) -> None:
     paths = app_with(qa(), **options).openapi()["paths"]
@@ -106,9 +118,9 @@ async def test_two_extractions_with_different_schemas_do_not_disturb_each_other(
     ]
 
 
-async def test_messages_may_come_as_roles() -> None:
+async def test_messages_may_come_as_roles(plain: FastAPI) -> None:
     asked = {**ASKED, "chat_history": [{"role": "user", "content": "Hi"}, ["ai", "Hello"]]}
-    response = await client(app_with(qa())).post("/qa/invoke", json={"input": asked})
+    response = await client(plain).post("/qa/invoke", json={"input": asked})
 
     assert response.json()["output"]["status"] == "answered"
 
@@ -123,21 +135,21 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-async def test_bad_input_is_answered_422(name: str) -> None:
+@each("name", BAD)
+async def test_bad_input_is_answered_422(plain: FastAPI, name: str) -> None:
     call, body = BAD[name]
-    response = await client(app_with(qa())).post(f"/qa/{call}", json=body)
+    response = await client(plain).post(f"/qa/{call}", json=body)
 
     assert response.status_code == 422
     assert response.json()["detail"][0]["msg"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("fault", "status"),
     [(Fault(status=429, headers={"Retry-After": "7"}), 429), (Fault(status=401), 502)],
     ids=["429", "401"],
 )
-@pytest.mark.parametrize("call", ["invoke", "batch"])
+@each("call", ["invoke", "batch"])
 async def test_a_failure_keeps_the_status_of_its_cause(
     fault: Fault, status: int, call: str
 ) -> None:
@@ -174,8 +186,8 @@ async def test_clients_configure_nothing() -> None:
     assert len(emulator.requests) == 1
 
 
-def test_streams_work_in_more_than_one_event_loop() -> None:
-    http = client(app_with(qa()))
+def test_streams_work_in_more_than_one_event_loop(plain: FastAPI) -> None:
+    http = client(plain)
     texts = [
         asyncio.run(http.post("/qa/stream", json={"input": ASKED})).text
         for _ in range(2)  # type: ignore[arg-type]
@@ -236,8 +248,8 @@ async def test_a_router_with_a_prefix_will_do() -> None:
 # --- The page --------------------------------------------------------------------------------
 
 
-async def test_the_page_asks_for_a_question_and_for_documents_as_text() -> None:
-    page = await client(app_with(qa(), playground=True)).get("/qa/playground/")
+async def test_the_page_asks_for_a_question_and_for_documents_as_text(paged: FastAPI) -> None:
+    page = await client(paged).get("/qa/playground/")
     found = re.search(r"window\.INPUT_SCHEMA = (\{.*\});", page.text)
     assert found
     schema = json.loads(found[1])
@@ -252,11 +264,11 @@ async def test_the_page_asks_for_a_question_and_for_documents_as_text() -> None:
     assert "$ref" not in found[1]
 
 
-async def test_with_the_page_the_routes_still_take_all_that_the_chain_takes() -> None:
+async def test_with_the_page_the_routes_still_take_all_that_the_chain_takes(paged: FastAPI) -> None:
     documents = [{"page_content": "The museum opens at ten.", "metadata": {"page": 3}}]
     history = [{"type": "human", "content": "Hi"}]
     asked = {"question": "When does it open?", "documents": documents, "chat_history": history}
-    http = client(app_with(qa(), playground=True))
+    http = client(paged)
     answer = (await http.post("/qa/invoke", json={"input": asked})).json()
     refused = await http.post("/qa/batch", json={"inputs": [{}]})
 
@@ -264,16 +276,16 @@ async def test_with_the_page_the_routes_still_take_all_that_the_chain_takes() ->
     assert refused.status_code == 422
 
 
-async def test_the_page_gets_what_it_shows_from_the_log_of_the_run() -> None:
-    http = client(app_with(qa(), playground=True))
+async def test_the_page_gets_what_it_shows_from_the_log_of_the_run(paged: FastAPI) -> None:
+    http = client(paged)
     response = await http.post("/qa/stream_log", json={"input": ASKED})
 
     assert response.status_code == 200
     assert "The museum opens at ten." in response.text
 
 
-async def test_the_page_shows_an_answer_as_text_with_its_quotes() -> None:
-    http = client(app_with(qa(), playground=True))
+async def test_the_page_shows_an_answer_as_text_with_its_quotes(paged: FastAPI) -> None:
+    http = client(paged)
     log = (await http.post("/qa/stream_log", json={"input": ASKED})).text
     datas = [json.loads(line[6:]) for line in log.splitlines() if line.startswith("data: ")]
     changes = [change for data in datas for change in data["ops"]]
@@ -285,8 +297,8 @@ async def test_the_page_shows_an_answer_as_text_with_its_quotes() -> None:
     )
 
 
-async def test_without_being_asked_for_there_is_no_page() -> None:
-    assert (await client(app_with(qa())).get("/qa/playground/")).status_code == 404
+async def test_without_being_asked_for_there_is_no_page(plain: FastAPI) -> None:
+    assert (await client(plain).get("/qa/playground/")).status_code == 404
 
 
 # --- Without LangServe -----------------------------------------------------------------------

@@ -98,6 +98,21 @@ async def test_a_request_larger_than_the_limit_can_only_wait_for_ever(
     assert await limiter.take(name, tokens=101, rpm=None, tpm=100) == Wait(0, inf)
 
 
+async def test_requests_that_come_together_are_admitted_together_or_not_at_all(
+    limiter: RateLimiter, name: str
+) -> None:
+    async def take(requests: int, tokens: int = 9) -> Wait:
+        return await limiter.take(name, tokens=tokens, rpm=5, tpm=100, requests=requests)
+
+    assert await take(3) == ADMITTED
+    assert 0 < (await take(3)).requests <= 0.05
+    assert await take(6) == Wait(inf, 0)
+    assert await take(2, tokens=91) == ADMITTED
+    assert min(await take(1)) > 0
+    await asyncio.sleep(0.06)
+    assert await take(5) == ADMITTED
+
+
 async def test_names_are_counted_apart(limiter: RateLimiter, name: str) -> None:
     await limiter.take(name, tokens=1, rpm=1, tpm=None)
 

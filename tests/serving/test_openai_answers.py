@@ -30,6 +30,7 @@ from ai21_chains.serving._openai_answers import (
 from ai21_chains.serving._openai_description import openapi_components
 from ai21_chains.serving._openai_errors import error_reply
 from ai21_chains.serving._openai_schema import first_problem
+from tests.cases import each
 
 USER = {"role": "user", "content": "Hi"}
 USAGE = {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
@@ -136,7 +137,7 @@ def test_a_client_that_gave_functions_gets_a_function_call() -> None:
     assert choice.message.function_call.name == "add"
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "told"),
     [
         ("stop", "stop"),
@@ -146,7 +147,6 @@ def test_a_client_that_gave_functions_gets_a_function_call() -> None:
         ("eos_token", "stop"),
         (None, "stop"),
     ],
-    ids=str,
 )
 def test_a_finish_reason_is_one_of_openais(given: str | None, told: str) -> None:
     found = checked(answer({"content": "x"}, reason=given))
@@ -174,7 +174,7 @@ def test_reasoning_is_passed_on() -> None:
     assert found.choices[0].message.to_dict()["reasoning_content"] == "2 + 2"
 
 
-@pytest.mark.parametrize("usage", [None, {}, [], {"prompt_tokens": "2"}], ids=str)
+@each("usage", [None, {}, [], {"prompt_tokens": "2"}])
 def test_counts_that_are_none_are_not_told(usage: Any) -> None:
     assert tokens(usage) is None
 
@@ -184,7 +184,7 @@ def test_counts_that_are_none_are_not_told(usage: Any) -> None:
 STRICT = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA, "strict": True}}
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "told"),
     [
         ('{"n": 1}', '{"n": 1}'),
@@ -198,7 +198,7 @@ def test_an_answer_that_fits_its_schema_is_json_alone(text: str, told: str) -> N
     assert found.choices[0].message.content == told
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "problem"),
     [
         ("I cannot", "not JSON"),
@@ -218,7 +218,7 @@ def test_an_answer_that_breaks_its_schema_is_an_error_of_the_upstream(
     assert (reply.status, reply.body["error"]["code"]) == (502, "invalid_structured_output")
 
 
-@pytest.mark.parametrize(
+@each(
     ("message", "reason"),
     [({"content": '{"n": '}, "length"), ({"tool_calls": [CALL]}, "stop")],
     ids=["cut", "calls"],

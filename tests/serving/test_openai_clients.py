@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from ai21_chains import Emulator
 from ai21_chains.emulator import Fault
 from ai21_chains.serving import ChainConfig, Deployment, ServerConfig, create_app
+from tests.cases import each
 from tests.serving.apps import serving
 
 HI: Any = [{"role": "user", "content": "Say hello."}]
@@ -47,6 +48,7 @@ def client(url: str, request: pytest.FixtureRequest) -> Iterator[openai.OpenAI]:
         api_key="sk-1234",
         base_url=url + request.param,
         max_retries=0,
+        http_client=openai.DefaultHttpxClient(verify=False),  # without certificates to load
         _strict_response_validation=True,
     ) as made:
         yield made
@@ -131,7 +133,7 @@ def test_documents_are_answered_from_with_citations(client: openai.OpenAI) -> No
     assert message.citations[0]["quote"] == "The museum opens at ten."  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(
+@each(
     ("asked", "kind"),
     [
         ({"model": "other"}, openai.NotFoundError),
@@ -150,7 +152,7 @@ def test_the_clients_faults_are_its_own_errors(
     assert caught.value.param
 
 
-@pytest.mark.parametrize(
+@each(
     ("fault", "kind"),
     [
         (Fault(status=429, headers={"retry-after": "3"}), openai.RateLimitError),

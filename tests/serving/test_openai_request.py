@@ -384,6 +384,21 @@ def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     assert refusal(body)["param"] is None
 
 
+def test_more_than_any_model_reads_is_refused_before_it_is_looked_at() -> None:
+    part = {"type": "text", "text": ""}
+    parts = {"model": "m", "messages": [{"role": "user", "content": [part] * 2_049}]}
+    messages = {"model": "m", "messages": [{"role": "user", "content": ""}] * 16_385}
+    prompts = {"model": "m", "prompt": ["One,"] * 65}
+    for body, read, param, most in (
+        (parts, read_chat, "messages[0].content", "2048"),
+        (messages, read_chat, "messages", "16384"),
+        (prompts, read_text, "prompt", "64"),
+    ):
+        said = refusal(body, read=read)
+        assert said["param"] == param
+        assert f"at most {most} items" in said["message"], param
+
+
 def test_a_missing_parameter_is_told_from_a_wrong_one() -> None:
     assert refusal({"messages": [USER]})["code"] == "missing_required_parameter"
     assert refusal({"model": 1, "messages": [USER]})["code"] == "invalid_value"

@@ -13,6 +13,7 @@ from ai21_chains._wire import JSONObject
 from ai21_chains.serving._openai_description import openapi_components
 from ai21_chains.serving._openai_schema import first_problem
 from ai21_chains.serving._refusals import Refused
+from tests.cases import each
 
 PERSON = {
     "type": "object",
@@ -29,7 +30,7 @@ PERSON = {
 }
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [
         {"name": "Ann"},
@@ -37,13 +38,12 @@ PERSON = {
         {"name": "Ann", "age": 3.0, "home": {"zip": 1}},
         {"name": "Ann", "friends": [{"name": "Bo", "friends": []}]},
     ],
-    ids=json.dumps,
 )
 def test_what_fits_has_no_problem(value: Any) -> None:
     assert first_problem(value, PERSON) == ""
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "problem"),
     [
         ([], "the answer is no object"),
@@ -60,13 +60,12 @@ def test_what_fits_has_no_problem(value: Any) -> None:
         ({"name": "A", "home": {}}, "home fits none of the forms it may have"),
         ({"name": "A", "other": 1}, "other is not allowed"),
     ],
-    ids=lambda value: json.dumps(value)[:40],
 )
 def test_what_does_not_fit_is_named_by_its_place(value: Any, problem: str) -> None:
     assert first_problem(value, PERSON) == problem
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "schema", "fits"),
     [
         (1, {"const": 1}, True),
@@ -78,7 +77,6 @@ def test_what_does_not_fit_is_named_by_its_place(value: Any, problem: str) -> No
         ({"a/b": 1}, {"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"required": ["a/b"]}}}, True),
         (1, {}, True),
     ],
-    ids=lambda value: json.dumps(value)[:30],
 )
 def test_each_keyword_means_what_json_schema_says(
     value: Any, schema: JSONObject, fits: bool
@@ -91,7 +89,7 @@ def _doubling(depth: int) -> JSONObject:
     return {"$ref": "#/$defs/s0", "$defs": {**steps, f"s{depth}": {"type": "null"}}}
 
 
-@pytest.mark.parametrize(
+@each(
     "schema",
     [
         {"$ref": "#"},
@@ -121,13 +119,13 @@ def _doubling(depth: int) -> JSONObject:
     ],
 )
 def test_what_is_no_schema_is_the_clients_fault(schema: JSONObject) -> None:
-    begun = time.perf_counter()
+    begun = time.thread_time()
 
     with pytest.raises(Refused) as caught:
         first_problem({"a": 1} if "minimum" not in schema else 1, schema)
 
     assert (caught.value.status, caught.value.param) == (400, "response_format")
-    assert time.perf_counter() - begun < 2
+    assert time.thread_time() - begun < 2
 
 
 JSON: Any = st.recursive(
@@ -162,7 +160,7 @@ def test_every_reference_of_the_description_leads_somewhere() -> None:
     assert names <= components["schemas"].keys()
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "fits"),
     [
         ({"model": "m", "messages": [{"role": "user", "content": "Hi"}]}, True),

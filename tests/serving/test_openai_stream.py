@@ -20,6 +20,7 @@ from ai21_chains.serving._openai import read_chat, read_text
 from ai21_chains.serving._openai_description import openapi_components
 from ai21_chains.serving._openai_schema import first_problem
 from ai21_chains.serving._openai_stream import DONE, ChunkWriter, TextChunkWriter, failure
+from tests.cases import each
 
 USER = {"role": "user", "content": "Hi"}
 USAGE = {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
@@ -239,7 +240,7 @@ def test_a_stream_that_fits_its_schema_ends_as_any() -> None:
     assert [delta.get("content") for delta in deltas(found)] == ["", '{"n"', ": 1}", None]
 
 
-@pytest.mark.parametrize("text", ["no", '{"n": "1"}', '```\n{"n": 1}\n```'])
+@each("text", ["no", '{"n": "1"}', '```\n{"n": 1}\n```'])
 def test_a_stream_that_breaks_its_schema_is_not_finished(text: str) -> None:
     out = writer(response_format=STRICT)
     for one in said(text):

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import pytest
 from jsonschema import Draft202012Validator
 from pydantic_core import from_json
 
 from ai21_chains import Emulator
 from ai21_chains.serving import Deployment, ServerConfig, create_app
 from ai21_chains.serving._openapi import description
+from tests.cases import each
 
 CONFIG = ServerConfig(
     deployments=(Deployment(name="m", model="jamba-mini"),),
@@ -58,7 +58,7 @@ def content_of(method: str, path: str, status: str = "200") -> dict[str, Any]:
     return answers[status]["content"]
 
 
-@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+@each(("method", "path"), OPERATIONS)
 async def test_what_is_described_is_answered_as_described(method: str, path: str) -> None:
     response = await ask(method, path, body_of(method, path))
     assert response.status_code == 200
@@ -69,7 +69,7 @@ async def test_what_is_described_is_answered_as_described(method: str, path: str
         assert kind in content_of(method, path)
 
 
-@pytest.mark.parametrize(("method", "path"), [one for one in OPERATIONS if one[0] == "POST"])
+@each(("method", "path"), [one for one in OPERATIONS if one[0] == "POST"])
 async def test_events_are_as_described(method: str, path: str) -> None:
     response = await ask(method, path, {**body_of(method, path), "stream": True})
     schema = content_of(method, path)["text/event-stream"]["schema"]
@@ -82,7 +82,7 @@ async def test_events_are_as_described(method: str, path: str) -> None:
         valid(from_json(data), chunk)
 
 
-@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+@each(("method", "path"), OPERATIONS)
 async def test_other_methods_are_refused_in_the_form_that_is_described(
     method: str, path: str
 ) -> None:

@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
-import pytest
 
 from ai21_chains import Emulator
 from ai21_chains.serving import ChainConfig, Deployment
+from tests.cases import each
 from tests.serving.test_app import ASKED, CHAT, LOCKED, MASTER, client, emulated, error
 
 QA = {"chains": (ChainConfig(name="qa", kind="grounded_qa"),)}
@@ -43,8 +43,8 @@ FAR = {
 }
 
 
-@pytest.mark.parametrize("name", [*NEAR, *FAR])
-@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/chains/qa/invoke"])
+@each("name", [*NEAR, *FAR])
+@each("path", [CHAT, "/v1/completions", "/chains/qa/invoke"])
 async def test_a_page_from_elsewhere_cannot_use_a_server_without_keys(path: str, name: str) -> None:
     body = {CHAT: ASKED, "/v1/completions": {"model": "m", "prompt": "Hi"}}.get(path, INVOKED)
     host = "gateway:4000" if name == "rebound name" else "192.168.1.7:4000"
@@ -57,7 +57,7 @@ async def test_a_page_from_elsewhere_cannot_use_a_server_without_keys(path: str,
     assert len(emulator.requests) == (name in NEAR)
 
 
-@pytest.mark.parametrize("origins", [("https://a.example",), ("*",)], ids=["one", "all"])
+@each("origins", [("https://a.example",), ("*",)], ids=["one", "all"])
 async def test_pages_that_are_configured_can(origins: tuple[str, ...]) -> None:
     app = emulated(cors_origins=origins)
     async with client(app, headers={"origin": "https://a.example"}) as http:
@@ -140,7 +140,7 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("name", list(BODIES))
+@each("name", list(BODIES))
 async def test_a_body_that_makes_no_sense_is_the_clients_fault(name: str) -> None:
     emulator = Emulator()
     async with client(emulated(emulator)) as http:
@@ -163,7 +163,7 @@ async def test_a_number_that_is_none_never_reaches_a_client() -> None:
     assert answer["choices"][0]["message"]["citations"]
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     ["/v1/models/", "/v1//models", "/chains", "/chains/", "/chains/qa", "/chains/qa/invoke/"],
 )
@@ -198,7 +198,7 @@ WRONG_LISTS = {
 }
 
 
-@pytest.mark.parametrize("name", list(WRONG_LISTS))
+@each("name", list(WRONG_LISTS))
 async def test_of_very_many_faults_one_is_told(name: str) -> None:
     path, body, status = WRONG_LISTS[name]
     async with client(emulated(**QA)) as http:
@@ -216,8 +216,8 @@ PRICED = {
 }
 
 
-@pytest.mark.parametrize("name", list(PRICED))
-@pytest.mark.parametrize("model", ["m", "chain/qa"])
+@each("name", list(PRICED))
+@each("model", ["m", "chain/qa"])
 async def test_a_budget_admits_nothing_that_may_be_answered_where_no_price_is_known(
     name: str, model: str
 ) -> None:
