@@ -2,6 +2,8 @@
 
 import gc
 import importlib
+import math
+import os
 from collections.abc import Iterator
 
 import httpx
@@ -22,6 +24,11 @@ _load._get_default_allowed_class_paths("all").update(
 # How long an example takes says something of the machine, not of the code.
 hypothesis.settings.register_profile("suite", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("suite")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Start half as many workers again as there are processors: many tests wait for sockets."""
+    return math.ceil(1.5 * (os.cpu_count() or 1))
 
 
 def pytest_collection_finish() -> None:

@@ -209,8 +209,8 @@ PATIENT_TO_CONNECT = httpx.Timeout(30, read=0.05)
         *((ask, PATIENT_TO_CONNECT, SILENT) for ask in calls.ASKED),
         *((ask, PATIENT_TO_CONNECT, SILENT_IN_THE_BODY) for ask in calls.ASKED),
         # The settings' way to the connection is the same for all four.
-        *((ask, 0.2, SILENT) for ask in (calls.stream, calls.acomplete)),
-        *((ask, httpx.Timeout(0.2), SILENT) for ask in (calls.complete, calls.astream)),
+        *((ask, 0.4, SILENT) for ask in (calls.stream, calls.acomplete)),
+        *((ask, httpx.Timeout(0.4), SILENT) for ask in (calls.complete, calls.astream)),
     ],
 )
 def test_silence_times_out(ask: Ask, timeout, script) -> None:

@@ -21,6 +21,7 @@ from collections.abc import (
 )
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias, cast
 from uuid import uuid4
 from weakref import WeakKeyDictionary
@@ -183,8 +184,8 @@ def _routes(name: str, chain: Runnable[Any, Any], limits: Limits) -> list[BaseRo
         )
     served = _Served(chain, cast(type[BaseModel], chain.get_input_schema()), limits)
     schemas = {
-        "input_schema": _described(chain.get_input_jsonschema),
-        "output_schema": _described(chain.get_output_jsonschema),
+        "input_schema": chain.get_input_jsonschema,
+        "output_schema": chain.get_output_jsonschema,
     }
     calls = {"invoke": served.invoke, "batch": served.batch, "stream": served.stream}
     return [
@@ -336,9 +337,11 @@ def _described(describe: Callable[[], Mapping[str, Any]]) -> bytes:
         return b"{}"  # a type that JSON Schema has no words for may be anything
 
 
-def _showing(schema: bytes) -> Handler:
+def _showing(describe: Callable[[], Mapping[str, Any]]) -> Handler:
+    described = cache(lambda: _described(describe))  # takes some 20 ms, and few ever ask
+
     async def endpoint(request: Request) -> Response:
-        return Response(schema, media_type=_JSON)
+        return Response(described(), media_type=_JSON)
 
     return endpoint
 

@@ -153,6 +153,8 @@ def in_a_thread(serve: Serve) -> Iterator[int]:
 
     async def stop() -> None:
         listening.close()
+        for _ in range(5):  # who was accepted at the last moment has a task after a few turns
+            await asyncio.sleep(0)
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

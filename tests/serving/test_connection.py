@@ -22,10 +22,11 @@ OK = b"HTTP/1.1 200 OK\r\n"
 SHORT = OK + b"content-length: 5\r\n\r\nhi"
 
 
-async def ask(steps: list[Step], seconds: float = 5.0, **settings: Any) -> httpx.Response:
+async def ask(steps: list[Step], read: float = 5.0, **settings: Any) -> httpx.Response:
+    timeout = httpx.Timeout(5.0, read=read)
     with scripted(steps) as server:
         try:
-            async with httpx.AsyncClient(transport=Connection(), timeout=seconds) as http:
+            async with httpx.AsyncClient(transport=Connection(), timeout=timeout) as http:
                 return await http.post(server.url, **settings)
         finally:
             while server.open:  # it learns a little later that its client has gone
@@ -67,7 +68,7 @@ async def test_what_breaks_off_is_an_error_of_httpx(
     steps: list[Step], kind: type[httpx.TransportError]
 ) -> None:
     with pytest.raises(kind):
-        await ask(steps, seconds=0.1)
+        await ask(steps, read=0.1)
 
 
 @pytest.mark.parametrize("headers", [{"x": "a\r\nb: c"}, {"x y": "z"}], ids=["value", "name"])
