@@ -24,8 +24,7 @@ def key_of(given: APIKey | None) -> str:
     Raises:
         ConfigurationError: The callable failed or is async, or the key is none.
     """
-    with _blaming_the_callable():
-        key = given() if callable(given) else given
+    key = _called(given) if callable(given) else given
     if inspect.isawaitable(key):
         if inspect.iscoroutine(key):
             key.close()
@@ -42,15 +41,21 @@ async def akey_of(given: APIKey | None) -> str:
         given: The key, or a callable without arguments, sync or async, that returns it.
     """
     key: object = given
-    with _blaming_the_callable():
-        if inspect.iscoroutinefunction(given):
-            key = await given()
-        elif callable(given):
-            # It may ask a server, which takes its time; a thread costs 0.1 ms.
-            key = await asyncio.to_thread(given)
-        if inspect.isawaitable(key):
+    if inspect.iscoroutinefunction(given):
+        key = given()
+    elif callable(given):
+        # It may ask a server, which takes its time; a thread costs 0.1 ms.
+        key = await asyncio.to_thread(_called, given)
+    if inspect.isawaitable(key):
+        with _blaming_the_callable():
             key = await key
     return _checked(key)
+
+
+def _called(given: Callable[[], object]) -> object:
+    # A StopIteration must not leave a thread: Python 3.11 would wait for its result for good.
+    with _blaming_the_callable():
+        return given()
 
 
 def _checked(key: object) -> str:

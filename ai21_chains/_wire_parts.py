@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from langchain_core.messages.ai import UsageMetadata
     from langchain_core.messages.tool import ToolCallChunk
 
+_MOST_TOKENS = 1_000_000_000
+"""What is more is no count of one request's tokens, and in sum may not fit into a database."""
+
 
 def as_text(value: object) -> str:
     """Return what should be a string as one: as it is, as JSON, or as Python says it."""
@@ -53,7 +56,7 @@ def usage_metadata(usage: object) -> UsageMetadata | None:
 
 
 def _count(value: object) -> int | None:
-    return value if type(value) is int and value >= 0 else None
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
 
 
 class ToolCallReader:

@@ -160,6 +160,8 @@ def test_a_callable_is_asked_for_each_request(ask: Ask, server) -> None:
     client = AI21Client(base_url=server.url, api_key=lambda: next(keys))
     ask(client)
     ask(client)
+    with pytest.raises(ConfigurationError, match="callable failed with StopIteration"):
+        ask(client)
 
     assert [request.key for request in server.requests] == ["k-1", "k-2"]
 

@@ -36,10 +36,13 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def together(number: int):
     """Answer when so many requests are waiting, and from then on at once."""
     waiting = []
+    all_there = asyncio.Event()
 
     def script(request: Received):
         waiting.append(request)
-        return [lambda: len(waiting) >= number, *answer(completion())]
+        if len(waiting) >= number:
+            all_there.set()
+        return [all_there, *answer(completion())]
 
     return script
 

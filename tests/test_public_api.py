@@ -62,28 +62,46 @@ def test_the_package_imports_nothing_until_a_name_is_used() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_model_documents_and_retrievers_load_no_optional_dependency_and_no_emulator() -> None:
-    heavy = {
-        "bm25s",
-        "numpy",
-        "Stemmer",
-        "typer",
-        "starlette",
-        "sqlalchemy",
-        "botocore",
-        "google.auth",
-        "pypdfium2",
-        "rapidfuzz",
-        "ai21_chains.emulator",
-        "ai21_chains.cli",
-    }
-    code = (
-        "import sys; from ai21_chains import ChatAI21; import ai21_chains.documents, "
-        f"ai21_chains.retrievers; print([*{heavy} & sys.modules.keys()])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+HEAVY = {
+    "bm25s",
+    "numpy",
+    "Stemmer",
+    "typer",
+    "starlette",
+    "sqlalchemy",
+    "botocore",
+    "google.auth",
+    "pypdfium2",
+    "rapidfuzz",
+    "ai21_chains.emulator",
+    "ai21_chains.cli",
+}
+LOADED = f"""
+import sys
+import ai21_chains.chat_models, ai21_chains.hosts as hosts
+print(*[name for name in sys.modules if name.startswith("ai21_chains.hosts.")])
+hosts.Bedrock(region="us-east-1"), hosts.Vertex(project="p")
+from ai21_chains import ChatAI21
+import ai21_chains.documents, ai21_chains.retrievers
+print(*{HEAVY} & sys.modules.keys())
+from ai21_chains.cli import app
+try:
+    app(["emulate", "--port", "x"])
+except SystemExit:
+    print(*sorted(name for name in sys.modules if name.startswith("ai21_chains.cli.")))
+"""
 
-    assert done.stdout.strip() == "[]"
+
+def test_what_is_loaded_is_what_is_used() -> None:
+    """One process sees it all: each takes two seconds to import LangChain."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True
+    )
+    hosts, optional, commands = done.stdout.splitlines()
+
+    assert hosts == "", "a host is loaded when it is used"
+    assert optional == "", "model, hosts, documents and retrievers load no optional dependency"
+    assert commands == "ai21_chains.cli._shared ai21_chains.cli.emulate", "one command"
 
 
 def test_the_package_is_typed() -> None:

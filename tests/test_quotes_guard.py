@@ -183,6 +183,11 @@ def test_a_misspelling_that_may_be_two_words_is_no_slip() -> None:
     assert not could_be_slip("n", "no")
 
 
+def test_a_sign_that_counts_in_the_quote_only_is_compared_with_nothing() -> None:
+    for source in ("*", "Tickets cost nine euros *", "[x] *."):
+        assert isinstance(verify_quote("prices are secret [*]", [source]), RejectedQuote), source
+
+
 def test_a_slip_in_one_of_many_repetitive_documents_is_found_without_comparing_all() -> None:
     chance = random.Random(5)
     lines = [

@@ -296,7 +296,8 @@ def _aligned(normal: str, quote: Quote, first: int, at: int) -> _Passage | None:
     right = tokenize(normal, at, at + len(quote.normal) + slack)
     backward = align(before[::-1], left[::-1])
     forward = align(after, right)
-    if backward is None or forward is None:
+    # Signs that are a token in the quote, such as "[*]", may be none in the source.
+    if backward is None or forward is None or not right:
         return None
     begin = left[len(left) - backward[1]] if backward[1] else right[0]
     last = right[forward[1] - 1] if forward[1] else left[-1]

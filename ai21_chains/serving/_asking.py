@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from ai21_chains._wire import ChatRequest, Completion, Usage
+from ai21_chains._wire_parts import usage_metadata
 from ai21_chains.serving._visits import Visit
 
 if TYPE_CHECKING:
@@ -39,9 +40,10 @@ async def complete(visit: Visit, model: str, body: ChatRequest) -> Completion:
         completion, deployment = await visit.service.router.complete(model, body)
     except asyncio.CancelledError:
         # AI21 takes money for what it has read, whether or not anybody waits for the answer.
-        visit.used(visit.service.upstream(model), _guessed(body, 0))
+        visit.used(visit.service.upstream(model), _usage(None, body, 0))
         raise
-    visit.used(deployment.model, completion.get("usage"))
+    written = _tokens(completion.get("choices"))
+    visit.used(deployment.model, _usage(completion.get("usage"), body, written))
     return completion
 
 
@@ -79,9 +81,16 @@ async def stream(visit: Visit, model: str, body: ChatRequest) -> AsyncGenerator[
     finally:
         if pieces or gone:
             # The last event has the figures; who hangs up before it is charged all the same.
-            visit.used(upstream, usage or _guessed(body, pieces))
+            visit.used(upstream, _usage(usage, body, pieces))
 
 
-def _guessed(body: ChatRequest, pieces: int) -> Usage:
-    read = len(json.dumps(body, ensure_ascii=False)) // 4
-    return {"prompt_tokens": read, "completion_tokens": pieces, "total_tokens": read + pieces}
+def _usage(given: Usage | None, body: ChatRequest, written: int) -> Usage:
+    """Return what the server says of it, or where it says nothing of use, a guess."""
+    if given and usage_metadata(given):
+        return given
+    read = _tokens(body)
+    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+
+
+def _tokens(value: object) -> int:
+    return len(json.dumps(value, ensure_ascii=False)) // 4

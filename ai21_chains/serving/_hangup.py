@@ -61,19 +61,25 @@ class EventStream(StreamingResponse):
         events: The events as they are sent. The generator is closed, however the stream ends.
         ping_seconds: How often a comment is sent, so that nobody in between takes the connection
             for dead.
+        source: What the events are made of; it is closed even if nobody asked for the first event.
     """
 
     media_type = "text/event-stream"
 
     def __init__(
-        self, events: AsyncGenerator[bytes], *, ping_seconds: float = PING_SECONDS
+        self,
+        events: AsyncGenerator[bytes],
+        *,
+        ping_seconds: float = PING_SECONDS,
+        source: AsyncGenerator[bytes] | None = None,
     ) -> None:
         super().__init__(events, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         self._events = events
         self._ping_seconds = ping_seconds
+        self._source = source or events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._events):
+        async with aclosing(self._source), aclosing(self._events):
             with suppress(HungUp):
                 await unless_hung_up(receive, self.stream_response(send))
 

@@ -221,7 +221,7 @@ async def stream(
     """
     first = await unless_hung_up(request.receive, _first(pieces))
     visit.first_piece = visit.seconds
-    return EventStream(_events(visit, first, pieces, close))
+    return EventStream(_events(visit, first, pieces, close), source=pieces)
 
 
 async def _first(pieces: AsyncGenerator[bytes, None]) -> bytes:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from ai21_chains import _retry
 from ai21_chains._wire import ChatRequest, Completion
+from ai21_chains._wire_parts import usage_metadata
 from ai21_chains.client import AI21Client
 from ai21_chains.errors import (
     APIError,
@@ -95,8 +96,8 @@ class Place:
     def answered(self, now: float, answer: Completion) -> None:
         """Count an answer, or an event of one."""
         self.failures = 0
-        if usage := answer.get("usage"):
-            self.tokens.add(now, usage.get("total_tokens") or 0)
+        if counts := usage_metadata(answer.get("usage")):
+            self.tokens.add(now, counts["total_tokens"])
 
 
 class _Group:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from ai21_chains._catalog import known_model
+from ai21_chains._wire_parts import usage_metadata
 from ai21_chains.serving._keys_records import over_budget
 from ai21_chains.serving._refusals import Refused
 
@@ -71,11 +72,8 @@ class Visit:
             model: The model that gave it, as AI21 calls it.
             usage: Its tokens; None if the server did not say.
         """
-        read, written = (
-            (usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0)
-            if usage
-            else (0, 0)
-        )
+        counts = usage_metadata(usage)  # nothing but numbers of tokens may be charged
+        read, written = (counts["input_tokens"], counts["output_tokens"]) if counts else (0, 0)
         known = known_model(model)
         self._owes = True
         self.prompt_tokens += read

@@ -69,6 +69,7 @@ class Workers:
                 hold_signals(False)
                 self._watch()
             finally:
+                hold_signals(False)
                 for number, handler in before.items():
                     signal.signal(number, handler)
 

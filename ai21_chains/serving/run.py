@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from ipaddress import ip_address
@@ -163,14 +164,16 @@ def work(options: Options, doors: list[socket.socket], number: int) -> None:
 
 
 def hold_signals(hold: bool) -> None:
-    """Have the signals to end wait, or not any more: who may have clients must end in good order.
+    """Have signals wait, or not any more: who may have clients must end in good order.
+
+    A process that is forked has the handlers of its parent until it sets its own.
 
     Args:
         hold: Whether they are to wait, as they also do in processes that are begun meanwhile.
     """
     if hasattr(signal, "pthread_sigmask"):
         how = signal.SIG_BLOCK if hold else signal.SIG_UNBLOCK
-        signal.pthread_sigmask(how, {signal.SIGTERM, signal.SIGINT})
+        signal.pthread_sigmask(how, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
 def load(config: ServerConfig) -> None:
@@ -280,7 +283,8 @@ class _Server(uvicorn.Server):
             door.close()
             accepted = accept_all(last)
         for connection in accepted:
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+            with suppress(OSError):  # its client has gone, which some systems say here
+                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
 
     def _protocol(self) -> asyncio.Protocol:
         protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]

@@ -1,7 +1,6 @@
 """An agent whose answer is a `GroundedAnswer`."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +18,10 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from pydantic import BaseModel
 
-from ai21_chains import BM25Retriever, ChatAI21, Emulator, GroundedAnswer
+from ai21_chains import BM25Retriever, ChatAI21, Emulator, GroundedAnswer, agents
 from ai21_chains.agents import GroundedAnswerMiddleware, create_document_tools
 from ai21_chains.emulator import Fault, Reply, ToolCall
-from ai21_chains.errors import ConfigurationError
+from ai21_chains.errors import ConfigurationError, MissingExtraError
 from tests.cases import each
 
 Made: TypeAlias = Callable[..., tuple[ChatAI21, Emulator]]
@@ -392,14 +391,14 @@ def test_documents_of_the_wrong_form_are_refused() -> None:
         GroundedAnswerMiddleware("text")
 
 
-def test_without_langchain_its_name_is_said() -> None:
-    code = (
-        "import sys; sys.modules['langchain'] = None\n"
-        "from ai21_chains.agents import create_document_tools\n"
-        "try: from ai21_chains.agents import GroundedAnswerMiddleware\n"
-        "except Exception as error: print(type(error).__name__, error)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+def test_without_langchain_its_name_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*sys.modules]:
+        if name.startswith("ai21_chains.agents."):
+            monkeypatch.delitem(sys.modules, name)
+            monkeypatch.delattr(agents, name.rpartition(".")[2])
+        elif name.partition(".")[0] == "langchain":
+            monkeypatch.setitem(sys.modules, name, None)
 
-    assert done.stdout.startswith("MissingExtraError ")
-    assert done.stdout.endswith("pip install langchain\n")
+    assert agents.create_document_tools is not create_document_tools  # imported anew, without it
+    with pytest.raises(MissingExtraError, match=r"pip install langchain$"):
+        _ = agents.GroundedAnswerMiddleware

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import ToolMessage
-from langchain_mcp_adapters.client import MultiServerMCPClient
 from langchain_mcp_adapters.tools import load_mcp_tools
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
@@ -20,12 +19,12 @@ from ai21_chains.emulator import Fault, Reply, ToolCall
 from ai21_chains.errors import MissingExtraError
 from ai21_chains.serving.mcp_server import create_mcp_server
 from tests.cases import each
+from tests.servers.mcp_weather import server as weather_server
 
 Made: TypeAlias = Callable[..., tuple[ChatAI21, Emulator]]
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ROOT / "examples" / "documents"
-WEATHER = ROOT / "tests" / "servers" / "mcp_weather.py"
 MUSEUM = ["The museum opens at ten.", "Dogs must stay outside."]
 
 
@@ -42,11 +41,7 @@ async def test_an_agent_uses_the_tools_of_an_mcp_server(made: Made) -> None:
         ToolCall("get_weather", {"city": "Atlantis"}),
     ]
     model, emulator = made(Reply(tool_calls=calls), "Sunny, then 23 degrees.")
-    client = MultiServerMCPClient(
-        {"weather": {"transport": "stdio", "command": sys.executable, "args": [str(WEATHER)]}}
-    )
-
-    async with client.session("weather") as session:
+    async with create_connected_server_and_client_session(weather_server) as session:
         agent = create_agent(model, await load_mcp_tools(session))
         messages = (await agent.ainvoke({"messages": [("user", "Weather?")]}))["messages"]
 

@@ -158,17 +158,6 @@ def test_without_a_command_there_is_help_but_it_is_wrong_usage(run: Run) -> None
     assert (done.returncode, done.stdout) == (2, run("--help").stdout)
 
 
-def test_only_the_module_of_the_command_that_runs_is_imported() -> None:
-    code = (
-        "import sys; from ai21_chains.cli import app\n"
-        "try: app(['emulate', '--port', 'x'])\n"
-        "except SystemExit: print(*sorted(m for m in sys.modules if 'ai21_chains.cli.' in m))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert done.stdout.split() == ["ai21_chains.cli._shared", "ai21_chains.cli.emulate"]
-
-
 def test_ctrl_c_ends_the_program_with_its_usual_code(run: Run) -> None:
     ended = threading.Event()
 

@@ -1,4 +1,4 @@
-"""An MCP server on stdin and stdout, as a client would start it: `python mcp_weather.py`."""
+"""A stranger's MCP server."""
 
 from mcp.server.fastmcp import FastMCP
 from mcp.server.fastmcp.exceptions import ToolError
@@ -24,7 +24,3 @@ def get_weather(city: str) -> str:
 def get_forecast(city: str, days: int = 1) -> Forecast:
     """Say how warm it will be."""
     return Forecast(city=city, degrees=20 + days)
-
-
-if __name__ == "__main__":
-    server.run()

@@ -20,8 +20,9 @@ CUT = "cut"
 RESET = "reset"
 """Break the connection off with an error (TCP RST)."""
 
-Step = bytes | float | str | Callable[[], bool]
-"""Bytes to send, seconds to wait, one of the words above, or a condition to wait for."""
+Step = bytes | float | str | asyncio.Event | Callable[[], bool]
+"""Bytes to send, seconds to wait, one of the words above, or an event of the server's thread or a
+condition to wait for."""
 Script = Sequence[Step]
 
 
@@ -111,6 +112,8 @@ class ScriptedServer:
                 await writer.drain()
             elif isinstance(step, int | float):
                 await asyncio.sleep(step)
+            elif isinstance(step, asyncio.Event):
+                await step.wait()
             elif callable(step):
                 while not step():
                     await asyncio.sleep(0.01)

@@ -18,7 +18,7 @@ from ai21_chains import Emulator
 from ai21_chains.serving import ChainConfig, Deployment, ServerConfig, create_app
 from ai21_chains.serving._aside import LARGE, aside
 from ai21_chains.serving.app import Gateway
-from tests.servers.scripted import HOLD, ScriptedServer, scripted
+from tests.servers.scripted import HOLD, ScriptedServer, answer, completion, scripted
 
 CHAT = "/v1/chat/completions"
 ROW = {"question": "When does it open?", "documents": ["The museum opens at ten."]}
@@ -135,6 +135,27 @@ async def _leave_before_the_answer(app: Gateway, server: ScriptedServer, streame
 
     scope = {"type": "http", "method": "POST", "path": CHAT, "headers": [], "query_string": b""}
     await asyncio.wait_for(app(scope, receive, send), 5)
+
+
+async def test_what_is_no_count_of_tokens_is_guessed_and_no_error() -> None:
+    odd: list[Any] = [
+        "x",
+        {"prompt_tokens": "12"},
+        *({"prompt_tokens": n} for n in (-9, 0.5, 1e30)),
+    ]
+    odd.append({"prompt_tokens": 10**30, "completion_tokens": 3})
+    with scripted(*(answer({**completion(), "usage": usage}) for usage in odd)) as server:
+        app = in_front_of(server)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app), base_url="http://gateway"
+        ) as http:
+            body = {"model": "m", "messages": [{"role": "user", "content": "Q"}]}
+            for usage in odd:
+                assert (await http.post(CHAT, json=body)).status_code == 200, usage
+        (spend,) = await app.keys.today()
+    assert spend.requests == len(odd)
+    assert 0 < spend.prompt_tokens < 50 * len(odd)
+    assert 3 < spend.completion_tokens < 50 * len(odd)
 
 
 async def test_who_is_refused_upstream_pays_nothing() -> None:

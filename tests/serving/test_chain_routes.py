@@ -591,3 +591,27 @@ async def test_a_silent_stream_says_that_it_is_alive() -> None:
 
     assert b": ping\n\n" in sent
     assert sent[-2:] == [b"event: end\n\n", b""]
+
+
+async def test_what_a_stream_is_made_of_is_closed_when_nobody_asks_for_the_first_event() -> None:
+    closed = asyncio.Event()
+
+    async def pieces() -> AsyncGenerator[bytes]:
+        try:
+            yield b"first"
+            yield b"second"
+        finally:
+            closed.set()
+
+    async def events() -> AsyncGenerator[bytes]:
+        async for piece in source:
+            yield piece
+
+    async def send(message: Any) -> None:
+        gone.set()
+        await asyncio.Event().wait()
+
+    source, gone = pieces(), asyncio.Event()
+    assert await anext(source) == b"first"
+    await sent_until_hung_up(EventStream(events(), source=source), send, gone)
+    assert closed.is_set()

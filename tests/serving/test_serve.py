@@ -20,7 +20,7 @@ import pytest
 
 from ai21_chains.errors import ConfigurationError
 from ai21_chains.serving import Deployment, ServerConfig, load_config
-from ai21_chains.serving.run import check_exposure, is_loopback
+from ai21_chains.serving.run import check_exposure, hold_signals, is_loopback
 from tests.servers.scripted import ROLE, ScriptedServer, event, says, scripted, stream
 
 ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -129,6 +129,16 @@ async def test_sighup_reads_the_configuration_again(tmp_path: Path) -> None:
                 assert (await http.post("/chat/completions", json=ASKED)).status_code == 404
             running.signal(signal.SIGINT)
             assert await asyncio.to_thread(running.process.wait, 10) == 0
+
+
+def test_all_signals_wait_while_workers_have_the_handlers_of_their_parent() -> None:
+    handled = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    hold_signals(True)
+    try:
+        assert handled <= signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        hold_signals(False)
+    assert not handled & signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_several_workers_answer_and_add_up_their_figures() -> None:
