@@ -17,13 +17,14 @@ from ai21_chains._quotes.vocabulary import is_word
 Alteration = Literal["altered_number", "altered_negation", "altered_word"]
 
 _TOKEN = re.compile(
+    r"(?=\S)(?:"  # half of all tries are at a space; this is faster
     r"(?<!\w)\([a-z]\)"  # labels of clauses
     r"|[^\W\d_]+(?:'[^\W\d_]+)*"  # words, with apostrophes inside
     r"|\d+(?:[.,:/]\d+)*"  # numbers, amounts, dates, times
     r"|[%$&]|[+=<>](?=\s?\d)|(?<![\w.])-(?=\d)"  # signs that carry meaning
     r"|\*{3,}|(?<=\[)\*+(?=\])"  # what was blacked out
     # Whatever else is no punctuation: vowel signs, symbols, pictures.
-    r"|[^\w\s\x00-\xa0\xab\xb7\xbb\u2010-\u205e\u25a0-\u25ff\u3000-\u303f]"
+    r"|[^\w\s\x00-\xa0\xab\xb7\xbb\u2010-\u205e\u25a0-\u25ff\u3000-\u303f])"
 )
 
 
@@ -169,7 +170,7 @@ class Difference:
 def tokenize(normal: str, start: int = 0, end: int | None = None) -> list[Token]:
     """Return the tokens of `normal[start:end]`; punctuation is left out."""
     found = _TOKEN.finditer(normal, start, len(normal) if end is None else end)
-    return [Token("and" if m[0] == "&" else m[0], *m.span()) for m in found]
+    return [Token("and" if m[0] == "&" else m[0], m.start(), m.end()) for m in found]
 
 
 def align(quote: Sequence[Token], source: Sequence[Token]) -> tuple[list[Difference], int] | None:
