@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ai21_chains._quotes.approximate import COMPARISON, MAX_COMPARED, find_fuzzy
 from ai21_chains._quotes.elision import dropped_bound, dropped_negation, joins_sentences
+from ai21_chains._quotes.search import Quote, Source
 from ai21_chains._quotes.vocabulary import is_word
 from ai21_chains._quotes.wording import could_be_slip
 from ai21_chains.citations import Citation, PreparedDocuments, RejectedQuote, verify_quote
@@ -188,7 +190,7 @@ def test_a_sign_that_counts_in_the_quote_only_is_compared_with_nothing() -> None
         assert isinstance(verify_quote("prices are secret [*]", [source]), RejectedQuote), source
 
 
-def test_a_slip_in_one_of_many_repetitive_documents_is_found_without_comparing_all() -> None:
+def test_a_slip_in_one_of_many_repetitive_documents_is_found_where_it_is() -> None:
     chance = random.Random(5)
     lines = [
         "The museum opens at ten and closes at five on every day of the week.",
@@ -201,6 +203,17 @@ def test_a_slip_in_one_of_many_repetitive_documents_is_found_without_comparing_a
     result = verify_quote(f"{quote[:middle]}outide{quote[middle + 7 :]}", documents)
     assert isinstance(result, Citation)
     assert (result.document_index, result.quote) == (41, quote)
+
+
+def test_only_so_many_passages_are_compared_with_a_quote() -> None:
+    passage = (
+        "The museum opens at ten and closes at five on each day of the {} week in a year. " * 8
+    )
+    quote = Quote(passage.format(*["first"] * 8))
+    most = MAX_COMPARED // (len(quote.normal) + COMPARISON)
+    # Each comes near, and says something else.
+    sources = [Source(passage.format(*["first"] * 7, "second")) for _ in range(2 * most)]
+    assert len(list(find_fuzzy(sources, quote))) == most
 
 
 @given(st.sampled_from(range(20)), st.randoms(use_true_random=False))

@@ -101,7 +101,7 @@ _ROMAN = re.compile(r"(?=.)(?:x{0,3})(?:ix|iv|v?i{0,3})")
 # Words that the quote may have added, and that it may have dropped; never "and", "or" and "any".
 _ADDED = _words("the a an of that")
 _DROPPED = _ADDED | _words("to in on at for as with")
-_SHORT = _COMMON | _DROPPED | {"and", "any", "or", "all", "by"}
+_SHORT = _COMMON | _DROPPED | _FUNCTION
 _ENGLISH = re.compile(
     r"\b(?:the|of|and|to|or|shall|by|for|with|this|that|any|be|which|such|from|is|are|as|will|have|"
     r"has|its|it|their|each|between|been|not|if|you|your|we|our)\b"
@@ -337,8 +337,7 @@ def _can_be_misspelt(word: str) -> bool:
         return False
     if _is_negation(word):
         return len(word) >= _MIN_NEGATION
-    short = not _is_number(word) and (word in _SHORT or word in _FUNCTION)
-    return len(word) >= (2 if short else _MIN_LETTERS)
+    return len(word) >= (2 if word in _SHORT and not _is_number(word) else _MIN_LETTERS)
 
 
 def _is_ambiguous(word: str, source: str) -> bool:

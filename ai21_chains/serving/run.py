@@ -194,7 +194,7 @@ def _serve(
 ) -> None:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
-    hold_signals(True)  # until `_Server` listens to them: clients may wait at the door already
+    hold_signals(True)  # until `Server` listens to them: clients may wait at the door already
     sys.setswitchinterval(LONGEST_TURN_SECONDS)
     load(config)
     from ai21_chains.serving._connection import Connection
@@ -213,10 +213,10 @@ def _serve(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         ws="none",
     )
-    _Server(settings, gateway, options, parent).run(sockets=[door])
+    Server(settings, gateway, options, parent).run(sockets=[door])
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn's server, with a slower end and a configuration that can be read again."""
 
     def __init__(

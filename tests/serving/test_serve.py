@@ -17,10 +17,18 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
+from ai21_chains import Emulator
 from ai21_chains.errors import ConfigurationError
-from ai21_chains.serving import Deployment, ServerConfig, load_config
-from ai21_chains.serving.run import check_exposure, hold_signals, is_loopback
+from ai21_chains.serving import Deployment, ServerConfig, create_app, load_config
+from ai21_chains.serving.run import (
+    Options,
+    Server,
+    check_exposure,
+    hold_signals,
+    is_loopback,
+)
 from tests.servers.scripted import ROLE, ScriptedServer, event, says, scripted, stream
 
 ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -129,6 +137,18 @@ async def test_sighup_reads_the_configuration_again(tmp_path: Path) -> None:
                 assert (await http.post("/chat/completions", json=ASKED)).status_code == 404
             running.signal(signal.SIGINT)
             assert await asyncio.to_thread(running.process.wait, 10) == 0
+
+
+def test_a_second_sigterm_does_not_shorten_the_drain_but_ctrl_c_does() -> None:
+    gateway = create_app(ServerConfig(emulator=Emulator()))
+    server = Server(uvicorn.Config(gateway), gateway, Options(), parent=None)
+    for _ in range(2):
+        server.handle_exit(signal.SIGTERM, None)
+    assert gateway.draining
+    assert not server.should_exit
+    server.handle_exit(signal.SIGINT, None)
+    assert server.should_exit
+    assert server.force_exit
 
 
 def test_all_signals_wait_while_workers_have_the_handlers_of_their_parent() -> None:
